@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest writes records; its QEMU is killed in the middle; nothing is gone.
+
+The promise: every record that the guest was told is stable (fsync or FUA
+returned) is there after SIGKILL and restart, in any kind of image.
+"""
+import json
+
+import machine
+import pytest
+import records
+from blockdrbd import StorageDaemon, program, query_drbd, resource_object
+from blockdrbd.operation import query_volume
+from disks import Disk
+
+RECORDS_PER_ROUND = 400
+DISK_SIZE = 2 << 30             # 512 activity log extents
+
+
+def our_guest(workspace, guest_image, disk):
+    """The driver in the guest's own QEMU."""
+    arguments = disk.arguments('-', role='primary')
+    arguments += ['-device', 'virtio-blk-pci,drive=d0,id=vd0']
+    return machine.Machine('guest', workspace.path, guest_image, arguments,
+                           qemu=program('qemu-system-x86_64'), ports=['records'])
+
+
+@pytest.mark.parametrize('kind,rounds', [('raw', 3), ('qcow2', 2), ('qcow2-internal', 2)])
+def test_kill_qemu(workspace, guest_image, kind, rounds):
+    disk = Disk(workspace.path, kind, DISK_SIZE).create()
+    log = records.RecordLog()
+    for _ in range(rounds):
+        guest = our_guest(workspace, guest_image, disk)
+        with guest:
+            guest.boot()
+            assert guest.sh('cat /sys/block/vda/queue/write_cache').strip() == 'write back'
+            verdict = records.check_in_guest(guest, log)
+            assert verdict.missing == 0, verdict.output
+            records.start_writer(guest, log)
+            log.wait_for(log.count() + RECORDS_PER_ROUND)
+            guest.kill()
+            log.finish()
+    with our_guest(workspace, guest_image, disk) as guest:
+        guest.boot()
+        verdict = records.check_in_guest(guest, log)
+        assert verdict.missing == 0, verdict.output
+        assert verdict.checked == log.count() >= rounds * RECORDS_PER_ROUND
+        # A crashed Primary without its peer has marked whatever it wrote.
+        assert query_volume(guest.qmp)['out-of-sync-bytes'] > 0
+        assert guest.quit() == 0
+
+
+# -- the distribution's own QEMU, served by our storage daemon -------------------
+
+def start_daemon(workspace, disk):
+    """writethrough=on, or the export swallows every fsync of the guest."""
+    export = {'type': 'vhost-user-blk', 'id': 'e0', 'node-name': 'd0', 'writable': True,
+              'writethrough': True, 'num-queues': 1,
+              'addr': {'type': 'unix', 'path': str(workspace / 'vhost.sock')}}
+    return StorageDaemon([*disk.arguments('--', role='primary'), '--export', json.dumps(export)],
+                         folder=str(workspace.path), name='storage')
+
+
+def served_guest(workspace, guest_image):
+    arguments = ['-object', 'memory-backend-memfd,id=mem,size=192M,share=on',
+                 '-chardev', 'socket,id=vhost,path=%s' % (workspace / 'vhost.sock'),
+                 '-device', 'vhost-user-blk-pci,chardev=vhost,num-queues=1']
+    return machine.Machine('guest', workspace.path, guest_image, arguments,
+                           qemu=machine.distribution_qemu(), machine=',memory-backend=mem',
+                           ports=['records'])
+
+
+@pytest.mark.parametrize('victim', ['guest', 'storage daemon'])
+def test_kill_behind_vhost_user(workspace, guest_image, victim):
+    disk = Disk(workspace.path, 'raw', DISK_SIZE).create()
+    log = records.RecordLog()
+    daemon = start_daemon(workspace, disk).start()
+    try:
+        for _ in range(2):
+            with served_guest(workspace, guest_image) as guest:
+                guest.boot()
+                # The export announces a write-through cache: the guest sends no
+                # flush, and each write must be stable when it completes.
+                cache = guest.sh('cat /sys/block/vda/queue/write_cache').strip()
+                assert cache == 'write through'
+                verdict = records.check_in_guest(guest, log)
+                assert verdict.missing == 0, verdict.output
+                records.start_writer(guest, log)
+                log.wait_for(log.count() + RECORDS_PER_ROUND)
+                (guest if victim == 'guest' else daemon).kill()
+                guest.kill()
+                log.finish()
+            if victim != 'guest':
+                daemon = start_daemon(workspace, disk).start()
+        with served_guest(workspace, guest_image) as guest:
+            guest.boot()
+            verdict = records.check_in_guest(guest, log)
+            assert verdict.missing == 0, verdict.output
+            assert verdict.checked == log.count() >= 2 * RECORDS_PER_ROUND
+        assert daemon.quit() == 0
+    finally:
+        daemon.kill()
