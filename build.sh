@@ -3,11 +3,11 @@
 #
 # Builds everything and leaves the programs in build/bin.
 #
-#   ./build                        our own programs, then QEMU 10.0 with the driver
-#   ./build tools                  our own programs only (qdrbdmeta)
-#   ./build qemu                   QEMU 10.0 with the driver only
-#   ./build qemu --version 10.2    QEMU 10.2's tools with the driver, in build/10.2/bin
-#   ./build qemu --asan            QEMU 10.0's tools with sanitizers, in build/asan-qemu/bin
+#   ./build.sh                      our own programs, then QEMU 10.0 with the driver
+#   ./build.sh tools                our own programs only (qdrbdmeta)
+#   ./build.sh qemu                 QEMU 10.0 with the driver only
+#   ./build.sh qemu --version 10.2  QEMU 10.2's tools with the driver, in build/10.2/bin
+#   ./build.sh qemu --asan          QEMU 10.0's tools with sanitizers, in build/asan-qemu/bin
 #
 # Missing Debian packages are installed first, after saying so. QEMU's sources and builds
 # are kept in ${BLOCK_DRBD_CACHE:-~/.cache/block-drbd}; see docs/HACKING.md.
@@ -18,7 +18,7 @@ cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 
 usage() {
-    sed -n '/^# Builds/,/^# are kept/s/^# \{0,1\}//p' build
+    sed -n '/^# Builds/,/^# are kept/s/^# \{0,1\}//p' build.sh
 }
 
 build_tools() {
