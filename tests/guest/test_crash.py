@@ -9,7 +9,7 @@ import json
 import machine
 import pytest
 import records
-from blockdrbd import StorageDaemon, program, query_drbd, resource_object
+from blockdrbd import StorageDaemon, program
 from blockdrbd.operation import query_volume
 from disks import Disk
 
@@ -46,7 +46,7 @@ def test_kill_qemu(workspace, guest_image, kind, rounds):
         assert verdict.missing == 0, verdict.output
         assert verdict.checked == log.count() >= rounds * RECORDS_PER_ROUND
         # A crashed Primary without its peer has marked whatever it wrote.
-        assert query_volume(guest.qmp)['out-of-sync-bytes'] > 0
+        assert query_volume(guest.qmp)['out-of-sync'] > 0
         assert guest.quit() == 0
 
 
