@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One scenario, recorded and judged, in a folder of its own on tmpfs.
+
+The folder is kept when a state is bad.  SHARES says how the states of a
+campaign are spread over the scenarios.
+"""
+
+import dataclasses
+import random
+import time
+
+from blockdrbd import Workspace
+from judging import Result, Session
+from recording import Delays, Recording
+from scenarios import FRESH, SCENARIOS
+
+SHARES = {"primary_load": 0.4, "restart": 0.2, "roles": 0.2, "first_use": 0.1, "verdicts": 0.1}
+
+
+@dataclasses.dataclass
+class Outcome:
+    scenario: str
+    placement: str
+    seed: int
+    events: int
+    record_seconds: float
+    result: Result
+
+    def __str__(self) -> str:
+        return (f"{self.events} guest requests recorded in {self.record_seconds:.1f} s; "
+                f"{self.result}")
+
+    def report(self) -> str:
+        return "\n".join([f"{self.scenario}/{self.placement}, seed {self.seed}: "
+                          f"{self.result.failed} bad states, the first are:",
+                          *map(str, self.result.failures)])
+
+
+def run(scenario: str, placement: str, seed: int, states: int, scale: float = 1.0) -> Outcome:
+    with Workspace(prefix=f"powercut-{scenario}-{placement}-") as workspace:
+        begin = time.monotonic()
+        try:
+            with Recording(workspace.path, placement, seed, fresh=scenario in FRESH,
+                           delays=chosen_delays(seed)) as recording:
+                SCENARIOS[scenario](recording, scale)
+        except Exception:
+            workspace.keep()
+            print(f"the recording failed; seed {seed}, its folder is {workspace.path}")
+            raise
+        recorded = time.monotonic() - begin
+        session = Session(workspace.path, recording.geometry, recording.base, recording.log.path)
+        try:
+            result = session.judge_many(states, seed)
+        finally:
+            session.close()
+        if result.failed:
+            workspace.keep()
+        return Outcome(scenario, placement, seed, recording.guest.next_request - 2, recorded, result)
+
+
+def chosen_delays(seed: int) -> Delays:
+    """Some runs nearly in order, some far out of it."""
+    return random.Random(seed * 7919).choice([Delays(), Delays(20, 500, 100), Delays(400, 8000, 20)])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Power cuts: the driver is recorded, and every crash state that its disks
+may be left in is judged.
+
+At least 10,000 states in all; POWERCUT_STATES and POWERCUT_SEED choose other
+numbers.  A failure keeps its recording and prints the line that judges the
+one state again.  `soak.py` runs the same for as long as wanted.
+"""
+
+import os
+
+import pytest
+
+import campaign
+from blockdrbd import program
+
+STATES = int(os.environ.get("POWERCUT_STATES", "10400"))
+SEED = int(os.environ.get("POWERCUT_SEED", "1"))
+PLACEMENTS = ["external", "internal"]
+
+_total = {"states": 0, "seconds": 0.0}
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("scenario", sorted(campaign.SHARES))
+def test_every_crash_state_is_recovered(scenario, placement, capsys):
+    assert program("qemu-storage-daemon")
+    states = int(STATES * campaign.SHARES[scenario] / 2)
+    outcome = campaign.run(scenario, placement, SEED, states)
+    _total["states"] += outcome.result.states
+    _total["seconds"] += outcome.result.seconds
+    with capsys.disabled():
+        print(f"\n  {scenario}/{placement}: {outcome}")
+    assert outcome.result.failed == 0, outcome.report()
+
+
+def test_enough_states_were_judged(capsys):
+    """Stands last: the promise is a number."""
+    rate = _total["states"] / max(_total["seconds"], 0.001)
+    with capsys.disabled():
+        print(f"\n  power cut: {_total['states']} states in {_total['seconds']:.0f} s, {rate:.0f}/s")
+    if "POWERCUT_STATES" not in os.environ:
+        assert _total["states"] >= 10000
