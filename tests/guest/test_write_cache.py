@@ -58,7 +58,7 @@ def test_virtio_blk(workspace, guest_image, disk):
         assert query_volume(guest.qmp)['io']['flushes'] >= RECORDS // 3
         guest.kill()
         log.finish()
-    assert read_write_log(disk.folder / 'log').flushes >= RECORDS
+    assert read_write_log(disk.folder / 'log').flushes >= RECORDS * 9 // 10
 
 
 @pytest.mark.parametrize('writethrough', [True, False])
@@ -82,6 +82,6 @@ def test_vhost_user_blk(workspace, guest_image, disk, writethrough):
     recorded = read_write_log(disk.folder / 'log')
     assert recorded.writes >= RECORDS
     if writethrough:
-        assert recorded.flushes >= RECORDS
+        assert recorded.flushes >= RECORDS * 9 // 10
     else:
         assert recorded.flushes < RECORDS // 2, 'the control must show the lie'

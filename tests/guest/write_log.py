@@ -19,13 +19,14 @@ class WriteLog:
 
 
 def read_write_log(path):
-    """Counts every entry that is whole; the log may end in the middle of one."""
+    """Counts every entry that is whole; the log may end in the middle of one.  The
+    node writes its own header at flushes only, so there may be none."""
     counts = WriteLog()
     with open(path, 'rb') as log:
-        magic, _, _, sector_size = struct.unpack('<QQQI', log.read(28))
-        if magic != MAGIC:
+        magic = struct.unpack('<Q', log.read(8).ljust(8, b'\0'))[0]
+        if magic not in (0, MAGIC):
             raise ValueError('%s is not a log of blklogwrites' % path)
-        position = sector_size
+        position = SECTOR
         while True:
             log.seek(position)
             entry = log.read(32)
@@ -34,9 +35,9 @@ def read_write_log(path):
             _, sectors, flags, _ = struct.unpack('<QQQQ', entry)
             if not sectors and not flags:
                 return counts           # where nothing was written any more
-            position += sector_size
+            position += SECTOR
             if not flags & (DISCARD | MARK):
-                position += sectors * sector_size
+                position += sectors * SECTOR
             counts.writes += bool(sectors)
             counts.flushes += bool(flags & (FLUSH | FUA))
 

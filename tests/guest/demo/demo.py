@@ -18,7 +18,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / 'lib')]
 
 import machine  # noqa: E402
 import records  # noqa: E402
-from blockdrbd import Workspace  # noqa: E402
+from blockdrbd import OperationFailed, QmpError, QmpTimeout, Workspace  # noqa: E402
+from blockdrbd.daemon import DaemonDied  # noqa: E402
 from host import Host  # noqa: E402
 from screen import Screen, size  # noqa: E402
 
@@ -50,9 +51,11 @@ class Demo:
         self.write_and_kill()
         self.look_at_metadata()
         self.start('The host is back: the guest boots again, the activity log is replayed')
+        self.show_replay()
         self.prove()
         self.write_and_kill()
         self.start('Once more')
+        self.show_replay()
         self.prove()
         self.leave()
 
@@ -100,11 +103,15 @@ class Demo:
         self.screen.command('qdrbdmeta - v08 disk.img internal show-gi')
         for line in self.host.show_gi().rstrip().split('\n'):
             self.screen.say('  ' + line)
-        hot = self.host.hot_extents()
         self.screen.table([
-            ('marked', size(self.host.marked_bytes()) + ' in the bitmap on the disk'),
-            ('hot', '%d extents of 4 MiB in the activity log: any block in them may be different '
-             'from a peer\'s' % len(hot))])
+            ('bitmap', size(self.host.marked_bytes()) + ' marked as out of sync, on the disk'),
+            ('activity log', '%d extents of 4 MiB hot: any block in them may differ from a peer\'s'
+             % len(self.host.hot_extents()))])
+
+    def show_replay(self):
+        _, volume = self.host.state()
+        self.screen.good('replayed: %s must be sent to a peer, not %s'
+                         % (size(volume['out-of-sync']), size(volume['size'])))
 
     def prove(self):
         self.step('Is every acknowledged record there?  The guest reads them all')
@@ -147,6 +154,10 @@ def main():
                      % (time.monotonic() - screen.begun))
     except RecordLost as error:
         screen.bad('Acknowledged records are missing:\n' + str(error))
+        return 1
+    except (DaemonDied, OperationFailed, QmpError, QmpTimeout, TimeoutError, OSError,
+            RuntimeError) as error:
+        screen.bad('The demonstration could not go on: %s' % error)
         return 1
     except KeyboardInterrupt:
         screen.end_live()
