@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Attaching a disk: reads superblock, activity log and bitmap, does what
+// apply-al would do, and marks the metadata as in use (spec 8.2, 8.4; why in
+// this order: docs/METADATA.md).
+//
+//   1 read the superblock; check it against the device
+//   2 read the ring; if the node was Primary, find what was hot
+//   3 read the bitmap, set the bits of hot extents (or all)
+//   4 write the changed pages, flush        every difference is marked
+//   5 write the superblock: in use, no longer "was Primary", but crashed
+//   6 initialise the ring, flush            only if it is not
+//
+// In: Disk::config.  Out: Disk filled, or the error.  Reading the bitmap goes
+// straight into its memory, many pieces at once.
+#pragma once
+
+#include <memory>
+
+#include "core/metadata/activity.h"
+#include "core/metadata/disk.h"
+#include "core/state/state.h"
+#include "metafmt/activity_log_replay.h"
+
+namespace drbd {
+
+class AttachActivity final : public Activity {
+  public:
+    explicit AttachActivity(Disk& disk) : disk_(disk) {}
+
+    struct Terms {
+        Role role = Role::Secondary;  // of the resource: a Primary needs an UpToDate disk
+        uint64_t exposed_uuid = 0;    // the generation that the guest has seen, 0 if none
+    };
+    void start(const Terms& terms);
+    bool next(DrbdJob& job) override;
+    void failed(int error) override;
+
+    // What the metadata says of the disk; valid after success.
+    DiskState disk_state() const { return disk_state_; }
+    DiskState peer_disk_state() const { return peer_disk_state_; }
+    // For the administrator: what a replay did, or an empty text.
+    const char* remark() const { return remark_; }
+    // Why the disk is in the state that it is in.
+    const char* why() const;
+
+  private:
+    enum class Phase {
+        ReadSuperblock, CheckSuperblock, ReadRing, Replay, ReadBitmap, ApplyLog, WriteBitmap,
+        WriteSuperblock, WriteRing, Done,
+    };
+
+    Result<void> check_superblock();
+    Result<void> allocate();
+    bool read_ring(DrbdJob& job);
+    void replay();
+    bool read_bitmap(DrbdJob& job);
+    void apply_log();
+    metafmt::Superblock superblock_in_use() const;
+
+    Disk& disk_;
+    Terms terms_;
+    Phase phase_ = Phase::Done;
+    const char* doing_ = "";
+    AlignedBuffer ring_;
+    std::unique_ptr<metafmt::ActivityLogReplay> replay_;
+    uint64_t position_ = 0;  // in ring or bitmap, bytes
+    bool mark_all_ = false;
+    bool apply_ = false;
+    DiskState disk_state_ = DiskState::Diskless;
+    DiskState peer_disk_state_ = DiskState::DUnknown;
+    char remark_[DRBD_ERROR_SIZE] = "";
+};
+
+}  // namespace drbd

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Writing one transaction of the activity log: first the bitmap pages of the
+// extents that it evicts, stable, then the transaction itself (spec 8.3, trap
+// 78).  In: an activity log with a transaction prepared.  Out: the same,
+// committed.
+#pragma once
+
+#include "core/metadata/activity.h"
+#include "core/metadata/disk.h"
+
+namespace drbd {
+
+class TransactionActivity final : public Activity {
+  public:
+    explicit TransactionActivity(Disk& disk) : disk_(disk) {}
+
+    void start();
+    bool next(DrbdJob& job) override;
+    void failed(int error) override;
+
+  private:
+    enum class Phase { EvictedPages, Transaction, Done };
+
+    Disk& disk_;
+    Phase phase_ = Phase::Done;
+};
+
+}  // namespace drbd

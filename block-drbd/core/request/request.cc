@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/request/request.h"
+
+#include <new>
+
+namespace drbd {
+
+namespace {
+
+void append(DrbdWaiter*& first, DrbdWaiter*& last, DrbdWaiter& waiter) {
+    waiter.next = nullptr;
+    (last ? last->next : first) = &waiter;
+    last = &waiter;
+}
+
+DrbdWaiter* pop(DrbdWaiter*& first, DrbdWaiter*& last) {
+    DrbdWaiter* waiter = first;
+    if (waiter) {
+        first = waiter->next;
+        if (!first)
+            last = nullptr;
+    }
+    return waiter;
+}
+
+}  // namespace
+
+bool RequestPool::allocate(unsigned size) {
+    requests_.reset(new (std::nothrow) Request[size]);
+    if (!requests_)
+        return false;
+    size_ = size;
+    for (unsigned i = 0; i < size; i++)
+        free_.push_back(requests_[i]);
+    return true;
+}
+
+Request* RequestPool::take(DrbdWaiter& waiter, void* owner) {
+    Request* request = free_.pop_front();
+    if (!request) {
+        waiter.owner = owner;
+        append(waiting_first_, waiting_last_, waiter);
+        waited_++;
+        return nullptr;
+    }
+    in_use_++;
+    request->owner = owner;
+    return request;
+}
+
+void RequestPool::give_back(Request& request) {
+    DRBD_ASSERT(request.stage == Stage::Done && !request.range.in_tree && !request.holds_extents);
+    request.stage = Stage::Free;
+    in_use_--;
+    free_.push_back(request);
+    if (DrbdWaiter* waiter = pop(waiting_first_, waiting_last_))
+        append(ready_first_, ready_last_, *waiter);
+}
+
+void RequestPool::wake(Request& request) {
+    DRBD_ASSERT(request.step != DRBD_STEP_WAIT);
+    woken_.push_back(request);
+}
+
+void* RequestPool::next_wake() {
+    if (Request* request = woken_.pop_front())
+        return request->owner;
+    if (DrbdWaiter* waiter = pop(ready_first_, ready_last_))
+        return waiter->owner;
+    return nullptr;
+}
+
+}  // namespace drbd
