@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "metafmt/activity_log_replay.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/assert.h"
@@ -179,7 +180,7 @@ Result<void> ActivityLogReplay::check_usable(const Superblock& superblock) const
         return Error::of(ErrorCode::Corrupt,
                          "activity log has no readable block; invalidate the disk and sync it from its peer");
     }
-    DRBD_ASSERT(false);
+    assertion_failed("unknown enumerator", __FILE__, __LINE__);
 }
 
 }  // namespace drbd::metafmt

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <cstdlib>
 #include <limits>
 
 #include "metafmt/bitmap_layout.h"
@@ -119,7 +120,7 @@ Result<Sector> superblock_position(Placement placement, Sector device) {
         return position;
     }
     }
-    DRBD_ASSERT(false);
+    assertion_failed("unknown enumerator", __FILE__, __LINE__);
 }
 
 Result<Layout> layout_for_creation(Placement placement, Sector device, ActivityLogGeometry al) {
@@ -136,7 +137,7 @@ Result<Layout> layout_for_creation(Placement placement, Sector device, ActivityL
     case PlacementKind::IndexedExternal:
         return indexed_for_creation(placement, superblock.value(), device, al);
     }
-    DRBD_ASSERT(false);
+    assertion_failed("unknown enumerator", __FILE__, __LINE__);
 }
 
 Result<Layout> layout_of_superblock(const Superblock& sb, Placement placement, Sector device) {
@@ -192,7 +193,7 @@ Sector capacity_max(const Layout& layout, Sector data_device_size) {
     case PlacementKind::IndexedExternal:
         return std::min(kIndexedCapacityMax, data_device_size);
     }
-    DRBD_ASSERT(false);
+    assertion_failed("unknown enumerator", __FILE__, __LINE__);
 }
 
 bool v07_internal_position(Sector device, Sector& position) {

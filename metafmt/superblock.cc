@@ -23,6 +23,15 @@ constexpr MagicRow kForeignMagics[] = {
      "metadata of version v09 (DRBD 9) found; only v08 (DRBD 8.4) is supported, see drbdadm's down-grade procedure"},
 };
 
+// v07 is shorter and keeps its magic earlier; every later version at 60.
+uint32_t magic_of(ConstBlock block) {
+    be32 magic, v07_magic;
+    std::memcpy(&magic, block.data() + offsetof(RawSuperblock, magic), sizeof magic);
+    std::memcpy(&v07_magic, block.data() + kV07MagicOffset, sizeof v07_magic);
+    const bool is_later = magic == kMagicV08Clean || magic == kMagicV08Unclean || magic == kMagicV09;
+    return !is_later && v07_magic == kMagicV07 ? kMagicV07 : magic.get();
+}
+
 Result<SuperblockMagic> decode_magic(uint32_t magic) {
     if (magic == kMagicV08Clean)
         return SuperblockMagic::Clean;
@@ -72,7 +81,7 @@ Result<Superblock> decode_superblock(ConstBlock block) {
     RawSuperblock raw;
     std::memcpy(&raw, block.data(), sizeof raw);
 
-    auto magic = decode_magic(raw.magic);
+    auto magic = decode_magic(magic_of(block));
     if (!magic)
         return magic.error();
     if (raw.bm_bytes_per_bit != kBitmapBytesPerBit)

@@ -51,6 +51,7 @@ constexpr uint32_t kMagicV07 = 0x8374026a;
 constexpr uint32_t kMagicV08Clean = 0x8374026b;
 constexpr uint32_t kMagicV08Unclean = 0x8374026c;
 constexpr uint32_t kMagicV09 = 0x8374026d;
+constexpr unsigned kV07MagicOffset = 28;
 
 constexpr uint32_t kBitmapBytesPerBit = 4096;
 constexpr uint32_t kActivityLogExtentsAtCreation = 257;

@@ -97,6 +97,7 @@ TEST(Superblock, RejectionTable) {
         {"magic off by one bit", 60, 0x8374026a ^ 0x100, ErrorCode::NoMetadata, "no DRBD metadata"},
         {"v06", 60, 0x83740269, ErrorCode::Foreign, "v06"},
         {"v07", 60, 0x8374026a, ErrorCode::Foreign, "v07"},
+        {"v07 where v07 has it", 28, 0x8374026a, ErrorCode::Foreign, "v07"},
         {"v09", 60, 0x8374026d, ErrorCode::Foreign, "v09"},
         {"granularity 0", 80, 0, ErrorCode::Corrupt, "bytes per bitmap bit"},
         {"granularity 8192", 80, 8192, ErrorCode::Corrupt, "8192"},
@@ -108,6 +109,8 @@ TEST(Superblock, RejectionTable) {
     };
     for (const Row& row : rows) {
         auto block = encoded(sample());
+        if (row.offset == 28)
+            put_u32(block, 60, 0);
         put_u32(block, row.offset, row.value);
         auto decoded = decode_superblock(block);
         ASSERT_FALSE(decoded.ok()) << row.name;
