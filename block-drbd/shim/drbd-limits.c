@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Limits and size of a node.
+ *
+ * In: the limits of both children and the size that the core agreed upon.
+ * Out: what the block layer may ask of us.  Requests are at least a sector,
+ * because the metadata format knows nothing smaller; they are bounded, because
+ * one request is one entry in the core's tables.  The block layer merges the
+ * limits of the image alone, so the metadata device is looked at here.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
+#include "drbd-int.h"
+
+void GRAPH_RDLOCK drbd_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    BDRVDrbdState *s = bs->opaque;
+    uint32_t alignment = BDRV_SECTOR_SIZE;
+
+    alignment = MAX(alignment, bs->file->bs->bl.request_alignment);
+    if (s->metadata) {
+        alignment = MAX(alignment, s->metadata->bs->bl.request_alignment);
+    }
+    if (alignment > DRBD_MAX_TRANSFER) {
+        error_setg(errp, "Node '%s' needs requests of %" PRIu32 " bytes, but "
+                   "replication has at most %" PRIu64, bs->node_name,
+                   alignment, (uint64_t)DRBD_MAX_TRANSFER);
+        return;
+    }
+
+    bs->bl.request_alignment = alignment;
+    bs->bl.max_transfer = MIN_NON_ZERO(bs->bl.max_transfer, DRBD_MAX_TRANSFER);
+    bs->bl.opt_transfer = MIN(bs->bl.opt_transfer, bs->bl.max_transfer);
+    bs->bl.max_pdiscard = DRBD_MAX_ZEROES;
+    bs->bl.pdiscard_alignment = bs->file->bs->bl.pwrite_zeroes_alignment;
+    bs->bl.max_pwrite_zeroes = DRBD_MAX_ZEROES;
+    bs->bl.pwrite_zeroes_alignment = bs->file->bs->bl.pwrite_zeroes_alignment;
+    /* The size is what was agreed upon, not what the image has today. */
+    bs->bl.has_variable_length = false;
+}
+
+int64_t coroutine_fn GRAPH_RDLOCK drbd_co_getlength(BlockDriverState *bs)
+{
+    BDRVDrbdState *s = bs->opaque;
+
+    QEMU_LOCK_GUARD(&s->obj->lock);
+    return drbd_volume_bytes(s->obj->core, s->volume);
+}
+
+/* The block layer would pass it to the image and change one copy alone. */
+int coroutine_fn GRAPH_RDLOCK
+drbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                 PreallocMode prealloc, BdrvRequestFlags flags, Error **errp)
+{
+    error_setg(errp, "The size of node '%s' is part of its replication and "
+               "cannot be changed here", bs->node_name);
+    return -ENOTSUP;
+}
+
+/*
+ * An attach may have changed the size.  Parents hear of it as they hear of a
+ * truncate.  Main thread.
+ */
+void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
+{
+    BlockDriverState *bs = s->bs;
+    BdrvChild *c;
+    int64_t sectors;
+
+    GLOBAL_STATE_CODE();
+    WITH_QEMU_LOCK_GUARD(&s->obj->lock) {
+        sectors = drbd_volume_bytes(s->obj->core, s->volume) >>
+                  BDRV_SECTOR_BITS;
+    }
+    if (sectors == bs->total_sectors) {
+        return;
+    }
+    bs->total_sectors = sectors;
+    QLIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->resize) {
+            c->klass->resize(c);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP commands that do something (qapi/drbd.json).
+ *
+ * In: a resource or a node by name.  Out: the number of an operation that has
+ * begun, or the reason why not.  None of them waits for a disk; the result is
+ * the event DRBD_OPERATION_COMPLETED.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-drbd.h"
+#include "qemu/main-loop.h"
+#include "drbd-int.h"
+
+static DrbdOperation *drbd_operation(uint64_t number)
+{
+    DrbdOperation *operation;
+
+    if (!number) {
+        return NULL;
+    }
+    operation = g_new0(DrbdOperation, 1);
+    operation->operation = number;
+    return operation;
+}
+
+static BDRVDrbdState *GRAPH_RDLOCK drbd_node_by_name(const char *node_name,
+                                                     Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name);
+
+    if (!bs) {
+        error_setg(errp, "There is no node '%s'", node_name);
+        return NULL;
+    }
+    if (!bs->drv || strcmp(bs->drv->format_name, "drbd")) {
+        error_setg(errp, "Node '%s' has driver '%s', not 'drbd'", node_name,
+                   bs->drv ? bs->drv->format_name : "none");
+        return NULL;
+    }
+    return bs->opaque;
+}
+
+DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
+                                 bool has_force, bool force, Error **errp)
+{
+    DrbdObject *obj = drbd_object_by_id(resource, errp);
+    char error[DRBD_ERROR_SIZE];
+    uint64_t number;
+
+    GLOBAL_STATE_CODE();
+    if (!obj) {
+        return NULL;
+    }
+    drbd_lock(obj);
+    number = drbd_on_set_role(obj->core, role == DRBD_RESOURCE_ROLE_PRIMARY,
+                              has_force && force, error);
+    drbd_unlock(obj);
+    if (!number) {
+        error_setg(errp, "%s", error);
+    }
+    return drbd_operation(number);
+}
+
+DrbdOperation *qmp_drbd_attach(const char *node_name, Error **errp)
+{
+    BDRVDrbdState *s;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    s = drbd_node_by_name(node_name, errp);
+    return s ? drbd_operation(drbd_disk_attach(s, NULL, errp)) : NULL;
+}
+
+DrbdOperation *qmp_drbd_detach(const char *node_name, bool has_force,
+                               bool force, Error **errp)
+{
+    BDRVDrbdState *s;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    s = drbd_node_by_name(node_name, errp);
+    return s ? drbd_operation(drbd_disk_detach(s, has_force && force, errp))
+             : NULL;
+}
+
+DrbdOperation *qmp_drbd_create_md(const char *node_name,
+                                  bool has_force, bool force,
+                                  bool has_al_stripes, uint32_t al_stripes,
+                                  bool has_al_stripe_size_kb,
+                                  uint32_t al_stripe_size_kb,
+                                  bool has_peer_max_bio_size,
+                                  uint32_t peer_max_bio_size, Error **errp)
+{
+    DrbdCreateMd options = {
+        .force = has_force && force,
+        .al_stripes = has_al_stripes ? al_stripes : 0,
+        .al_stripe_size_kb = has_al_stripe_size_kb ? al_stripe_size_kb : 0,
+        .peer_max_bio_size = has_peer_max_bio_size ? peer_max_bio_size : 0,
+    };
+    BDRVDrbdState *s;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    s = drbd_node_by_name(node_name, errp);
+    return s ? drbd_operation(drbd_disk_create_md(s, &options, errp)) : NULL;
+}
+
+/* invalidate and outdate differ in what the core is told. */
+typedef uint64_t DrbdVolumeOperation(DrbdResource *resource, unsigned volume,
+                                     char error[DRBD_ERROR_SIZE]);
+
+static DrbdOperation *drbd_volume_operation(const char *node_name,
+                                            DrbdVolumeOperation *begin,
+                                            Error **errp)
+{
+    char error[DRBD_ERROR_SIZE];
+    BDRVDrbdState *s;
+    uint64_t number;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    s = drbd_node_by_name(node_name, errp);
+    if (!s) {
+        return NULL;
+    }
+    drbd_lock(s->obj);
+    number = begin(s->obj->core, s->volume, error);
+    drbd_unlock(s->obj);
+    if (!number) {
+        error_setg(errp, "%s", error);
+    }
+    return drbd_operation(number);
+}
+
+DrbdOperation *qmp_drbd_invalidate(const char *node_name, Error **errp)
+{
+    return drbd_volume_operation(node_name, drbd_on_invalidate, errp);
+}
+
+DrbdOperation *qmp_drbd_outdate(const char *node_name, Error **errp)
+{
+    return drbd_volume_operation(node_name, drbd_on_outdate, errp);
+}
