@@ -14,7 +14,8 @@ from judging import Result, Session
 from recording import Delays, Recording
 from scenarios import FRESH, SCENARIOS
 
-SHARES = {"primary_load": 0.4, "restart": 0.2, "roles": 0.2, "first_use": 0.1, "verdicts": 0.1}
+SHARES = {"primary_load": 0.34, "restart": 0.18, "attach_killed": 0.14, "roles": 0.16,
+          "first_use": 0.09, "verdicts": 0.09}
 
 
 @dataclasses.dataclass

@@ -9,14 +9,12 @@ shows.  The base's metadata are those of a disk in sync with a peer.
 import dataclasses
 import pathlib
 import random
-import shutil
 import subprocess
 from typing import List, Optional
 
 import seqlog
 from blockdrbd import make_image
-from blockdrbd.metadata import (AL_CLEAN, CONSISTENT, INITIAL_UUID, WAS_UP_TO_DATE, Metadata,
-                                data_bytes)
+from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE, Metadata, data_bytes
 
 EXTENT = 4 << 20
 EXTERNAL_MD_BYTES = 128 << 10
@@ -85,12 +83,7 @@ def make_base(geometry: Geometry, folder: pathlib.Path, seed: int, fresh: bool =
     if not geometry.internal:
         pair.md = make_image(folder / "base.md", EXTERNAL_MD_BYTES)
     metadata = Metadata(pair.md or pair.data, geometry.internal)
-    state = {} if fresh else {"flags": AL_CLEAN | CONSISTENT | WAS_UP_TO_DATE,
-                              "current": PEER_GENERATION}
-    metadata.create(geometry.device_bytes, la_size_sect=geometry.guest_bytes // 512,
-                    **{"current": INITIAL_UUID, **state})
+    in_sync = {"flags": AL_CLEAN | CONSISTENT | WAS_UP_TO_DATE, "current": PEER_GENERATION,
+               "la_size_sect": geometry.guest_bytes // 512}
+    metadata.create(geometry.device_bytes, **({} if fresh else in_sync))
     return pair
-
-
-def remove_tree(path: pathlib.Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

@@ -252,13 +252,19 @@ class Session:
 
     def _crash_again(self, state: Dict[str, Any]) -> List[str]:
         """Records the attach to this state, and judges crashes in its middle."""
-        folder = self.folder / "again"
+        folder = self.folder / f"again-{state['point']}-{state['mode']}-{state['seed']}"
         folder.mkdir()
         self.replayer.ask(f"save {folder / 'carry'}")
         base = self.images.copy(folder, "base")
-        delays = Delays(delay_us=50, lag_us=500)
-        with Recording(folder, self.geometry.placement, state["seed"], base=base, delays=delays,
-                       geometry=self.geometry) as again:
+        errors = self._judge_attach(folder, base, state)
+        self.result.second_crashes += 1
+        if not errors:
+            shutil.rmtree(folder)
+        return errors
+
+    def _judge_attach(self, folder: pathlib.Path, base: ImagePair, state: Dict[str, Any]) -> List[str]:
+        with Recording(folder, self.geometry.placement, state["seed"], base=base,
+                       delays=Delays(delay_us=50, lag_us=500), geometry=self.geometry) as again:
             again.log.mark(f"expect disk={state['disk']}")
             again.start_daemon()
             try:
@@ -267,16 +273,11 @@ class Session:
             except QmpError as error:
                 return [f"attach: over the recorder: {error}"]
         session = Session(folder, self.geometry, base, again.log.path, carry=str(folder / "carry"),
-                          report_folder=self.report_folder, second_crashes=False)
+                          report_folder=str(folder), second_crashes=False)
         try:
             result = session.judge_many(SECOND_CRASH_STATES, state["seed"])
         finally:
             session.close()
-        self.result.second_crashes += 1
         self.result.states += result.states
         self.result.attaches += result.attaches
-        errors = [f"second crash at point {failure.point}, mode {failure.mode}, seed "
-                  f"{failure.seed}: {error}"
-                  for failure in result.failures for error in failure.errors]
-        shutil.rmtree(folder)
-        return errors
+        return [f"second crash: {failure}" for failure in result.failures]

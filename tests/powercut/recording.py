@@ -107,23 +107,31 @@ class Recording:
 
     def open_node(self, **options) -> None:
         """Opens the node under test; options are those of drbd_node."""
-        assert self.recorder is not None and self.daemon is not None
+        assert self.daemon is not None
+        self.daemon.blockdev_add(self.node_options(**options))
+
+    def node_options(self, **options) -> dict:
+        assert self.recorder is not None
         # The promise of the detach ends where the attach may begin to write.
         self.log.mark("expect clean=any")
         data = nbd_node("data0", self.recorder.socket, "data")
         if self.geometry.placement == "none":
-            self.daemon.blockdev_add({"driver": "raw", "node-name": "drbd0", "file": data})
-            return
+            return {"driver": "raw", "node-name": "drbd0", "file": data}
         metadata = None if self.geometry.internal else nbd_node("md0", self.recorder.socket, "md")
-        self.daemon.blockdev_add(drbd_node("drbd0", data, metadata=metadata,
-                                           **{"al_extents": AL_EXTENTS, **options}))
+        return drbd_node("drbd0", data, metadata=metadata,
+                         **{"al_extents": AL_EXTENTS, **options})
 
-    def run_guest(self, count: int, kill: bool = False) -> None:
-        """The guest's requests; with `kill` the daemon dies in the middle."""
+    def run_guest(self, count: int, kill: bool = False, flush_first: bool = False) -> None:
+        """The guest's requests; with `kill` the daemon dies in the middle.
+
+        `flush_first`: what an earlier daemon acknowledged is covered as well.
+        """
         assert self.daemon is not None
         daemon = self.daemon
         path = daemon.export_nbd("drbd0")
         disk = GuestDisk(path, "drbd0")
+        if flush_first:
+            self.guest.flush(disk)
         if kill:
             self.guest.run(disk, count, interrupt=daemon.kill)
             self.log.mark("attach without clean detach")
@@ -133,6 +141,21 @@ class Recording:
         self.guest.run(disk, count)
         disk.close()
         daemon.export_del("export-drbd0")
+
+    def kill_in_attach(self, after_bytes: int, **options) -> None:
+        """Opens the node, and kills the daemon once the attach has made the
+        log that much longer, or has ended before."""
+        assert self.daemon is not None
+        daemon = self.daemon
+        options = self.node_options(**options)
+        target = self.log.tail() + 1 + after_bytes
+        identifier = daemon.qmp.send_raw("blockdev-add", options)
+        wait_for(lambda: self.log.tail() >= target or daemon.qmp.has_reply(identifier),
+                 "an event of the attach", poll_s=0)
+        daemon.kill()
+        self.log.mark("attach without clean detach")
+        daemon.__exit__(None, None, None)
+        self.daemon = None
 
     def close_node(self, clean: bool) -> None:
         assert self.daemon is not None

@@ -35,10 +35,11 @@ def main() -> int:
     geometry = Geometry(run["placement"], run["device_bytes"])
     md = options.folder / "base.md"
     base = ImagePair(str(options.folder / "base.data"), str(md) if md.exists() else None)
+    carry = options.folder / "carry"  # of a crash before this one
     work = options.folder / "one"
     work.mkdir(exist_ok=True)
     session = Session(work, geometry, base, str(options.folder / "sequence.log"),
-                      second_crashes=False)
+                      carry=str(carry) if carry.exists() else None, second_crashes=False)
     state = session.replayer.ask(f"goto {options.point} {options.mode} {options.seed}")
     if options.keep:
         kept = session.images.copy(work, "kept")

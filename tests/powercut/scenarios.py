@@ -27,18 +27,35 @@ def primary_load(run: Recording, scale: float) -> None:
 
 
 def restart(run: Recording, scale: float) -> None:
-    """Death and return, twice, then an orderly end."""
+    """Death and return, twice, then an orderly end.  The host stays up, so a
+    write that one daemon did not flush is in the caches under the next."""
     run.log.mark("expect disk=UpToDate")
-    for _ in range(2):
+    for turn in range(2):
         run.start_daemon()
         run.open_node(role="primary")
-        run.run_guest(int(200 * scale), kill=True)
+        run.run_guest(int(200 * scale), kill=True, flush_first=turn > 0)
     run.start_daemon()
     run.open_node(role="primary")
-    run.run_guest(int(200 * scale))
+    run.run_guest(int(200 * scale), flush_first=True)
     run.set_role("secondary")
     run.close_node(clean=True)
     run.quit()
+
+
+def attach_killed(run: Recording, scale: float) -> None:
+    """Daemons that die in their attach, at one event after another: the next
+    one reads from the caches what was written and never flushed."""
+    run.log.mark("expect disk=UpToDate")
+    run.start_daemon()
+    run.open_node(role="primary")
+    run.run_guest(int(150 * scale), kill=True)
+    for events in range(8):
+        for _ in range(2):
+            run.start_daemon()
+            run.kill_in_attach(events * 2500)
+        run.start_daemon()
+        run.open_node(role="primary")
+        run.run_guest(int(20 * scale), kill=True)
 
 
 def roles(run: Recording, scale: float) -> None:
@@ -87,13 +104,15 @@ def verdicts(run: Recording, scale: float) -> None:
     run.set_role("primary", disk="UpToDate", force=True)
     run.run_guest(int(80 * scale))
     run.set_role("secondary")
+    run.log.mark("expect bitmap=maybe-full")
     run.operation("drbd-invalidate", disk="Inconsistent", node_name="drbd0")
+    run.log.mark("expect bitmap=full")
     run.close_node(clean=True)
     run.quit()
 
 
 SCENARIOS: Dict[str, Callable[[Recording, float], None]] = {
-    "primary_load": primary_load, "restart": restart, "roles": roles, "first_use": first_use,
-    "verdicts": verdicts,
+    "primary_load": primary_load, "restart": restart, "attach_killed": attach_killed,
+    "roles": roles, "first_use": first_use, "verdicts": verdicts,
 }
 FRESH = {"first_use"}

@@ -60,6 +60,10 @@ class SequenceLog:
               fua: bool = False) -> None:
         self.append(KINDS[kind], phase, GUEST, FUA if fua else 0, identifier, offset, length)
 
+    def tail(self) -> int:
+        """The place of the next record."""
+        return ctypes.c_uint64.from_address(self._map + 16).value
+
     def mark(self, text: str) -> None:
         self.append(MARK, SUBMIT, GUEST, 0, 0, payload=text.encode())
 

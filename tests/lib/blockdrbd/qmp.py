@@ -87,6 +87,11 @@ class QmpClient:
                 raise QmpClosed(f"{name}: {error}") from error
         return identifier
 
+    def has_reply(self, identifier: int) -> bool:
+        """Whether the answer to an earlier send is there; does not take it."""
+        self._receive(0)
+        return identifier in self._replies
+
     def wait_reply(self, identifier: int, name: str = "command",
                    timeout_s: Optional[float] = None) -> Any:
         reply = self._wait(lambda: self._replies.pop(identifier, None), timeout_s,

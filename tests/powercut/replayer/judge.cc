@@ -51,6 +51,10 @@ void Judge::on_mark(const std::string& mark) {
         expected_clean_ = mark.substr(clean.size());
     else if (mark == "attach without clean detach")
         allow_hot_extents();
+    else if (mark == "expect bitmap=maybe-full")
+        carried_allowed_.assign(carried_allowed_.size(), true);
+    else if (mark == "expect bitmap=full")
+        carried_need_.assign(carried_need_.size(), true);
 }
 
 // The attach that follows marks whole extents; which ones were hot is not

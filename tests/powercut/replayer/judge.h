@@ -11,8 +11,10 @@
 //   attach      the attach marked what the log said, and lost nothing
 //
 // Marks `expect disk=UpToDate|Outdated|Inconsistent|any` and `expect
-// clean=yes|any` in the log set the expectations from there on; `attach
-// without clean detach` lets extents that were hot before be marked whole.
+// clean=yes|any` in the log set the expectations from there on; `expect
+// bitmap=maybe-full` allows and `expect bitmap=full` demands every block to be
+// marked; `attach without clean detach` lets extents that were hot before be
+// marked whole.
 #pragma once
 
 #include <string>
