@@ -240,15 +240,17 @@ void drbd_disk_changed(BDRVDrbdState *s)
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
     needed = drbd_disk_needed(s);
-    if (s->want_disk && !needed && !qatomic_read(&s->inactive)) {
+    drbd_size_changed(s);
+    if (s->closing || qatomic_read(&s->inactive)) {
+        return; /* activation wants the permissions and the options as they are */
+    }
+    if (s->want_disk && !needed) {
         s->want_disk = false;
         drbd_perm_drop(s);
     }
-    if (!s->closing && !(s->bs->open_flags & BDRV_O_INACTIVE) &&
-        needed != s->options.attach) {
+    if (needed != s->options.attach) {
         drbd_options_follow(s, needed);
     }
-    drbd_size_changed(s);
 }
 
 static unsigned drbd_operations_pending(DrbdObject *obj)

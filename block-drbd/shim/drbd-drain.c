@@ -45,6 +45,7 @@ void drbd_drain_begin(BlockDriverState *bs)
     if (s->opened) {
         s->drained++;
         drbd_drain_tell(s);
+        drbd_wake_inactive(s);
     }
 }
 

@@ -156,11 +156,15 @@ struct BDRVDrbdState {
     bool want_disk;         /* BQL; the children must be ours: see drbd-perm.c */
     uint64_t md_operation;  /* BQL; create-md that needs the children, or 0 */
     bool had_writer;        /* BQL; a parent had the write permission */
+    QEMUBH *writer_bh;      /* const; see drbd-perm.c */
     unsigned drained;       /* BQL; how often the block layer drained us */
     unsigned drain_told;    /* BQL; how much of it the core was told */
 
     bool inactive;          /* atomic; left for a migration: activation attaches */
     bool was_primary;       /* BQL; role for that */
+    QEMUBH *reactivate_bh;  /* const; see drbd-migrate.c */
+    QemuMutex activate_lock;
+    CoQueue activate_queue; /* activate_lock; requests that wait for it */
 
     DrbdWorker worker;
 };
@@ -251,6 +255,11 @@ void drbd_drain_end(BlockDriverState *bs);
 void drbd_drain_end_all(BDRVDrbdState *s);
 void drbd_drain_suspend(DrbdObject *obj);
 void drbd_drain_resume(DrbdObject *obj);
+
+void drbd_writer_bh(void *opaque);
+void drbd_reactivate_bh(void *opaque);
+int coroutine_fn drbd_co_wait_active(BDRVDrbdState *s);
+void drbd_wake_inactive(BDRVDrbdState *s);
 
 int GRAPH_RDLOCK drbd_inactivate(BlockDriverState *bs);
 void coroutine_fn GRAPH_RDLOCK drbd_co_invalidate_cache(BlockDriverState *bs,

@@ -108,6 +108,13 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
 
     trace_drbd_request(g->bs, g->kind, g->offset, g->bytes, g->flags);
 
+    if (unlikely(qatomic_read(&s->inactive))) {
+        ret = drbd_co_wait_active(s);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+
     drbd_lock(obj);
     if (!drbd_in_range(obj, s->volume, g->offset, g->bytes)) {
         drbd_unlock(obj);

@@ -58,27 +58,38 @@ drbd_child_perm(BlockDriverState *bs, BdrvChild *c, BdrvChildRole role,
 }
 
 /*
- * The cumulative permissions of the parents changed.  A Primary whose last
- * writer went away may still have a guest: its writes go into an overlay now,
- * round the replication.
+ * A Primary whose last writer went away may still have a guest: its writes go
+ * into an overlay now, round the replication.  This runs from the outermost
+ * main loop alone: a permission that comes back in the same command, or a
+ * program that is ending, is not worth a warning.
  */
+void drbd_writer_bh(void *opaque)
+{
+    BDRVDrbdState *s = opaque;
+
+    if (s->had_writer || !s->opened || s->closing ||
+        qatomic_read(&s->inactive) ||
+        (s->bs->open_flags & BDRV_O_INACTIVE) || !drbd_is_primary(s->obj)) {
+        return;
+    }
+    drbd_warn(s->obj, s, "The resource is Primary but nothing writes to node "
+              "'%s' any more: if its guest runs, its writes bypass the "
+              "replication (snapshots belong below the node); otherwise make "
+              "it Secondary with drbd-set-role", s->node_name);
+}
+
+/* The cumulative permissions of the parents changed. */
 void GRAPH_RDLOCK drbd_set_perm(BlockDriverState *bs, uint64_t perm,
                                 uint64_t shared)
 {
     BDRVDrbdState *s = bs->opaque;
     bool writer = perm & BLK_PERM_WRITE;
-    bool lost = s->had_writer && !writer;
 
     trace_drbd_perm(bs, perm, shared, s->want_disk);
-    s->had_writer = writer;
-    if (lost && s->opened && !s->closing && !s->inactive &&
-        !(bs->open_flags & BDRV_O_INACTIVE) && drbd_is_primary(s->obj)) {
-        drbd_warn(s->obj, s, "The resource is Primary but nothing writes to "
-                  "node '%s' any more: if its guest runs, its writes bypass "
-                  "the replication (snapshots belong below the node); "
-                  "otherwise make it Secondary with drbd-set-role",
-                  s->node_name);
+    if (s->had_writer && !writer && s->writer_bh) {
+        qemu_bh_schedule(s->writer_bh);
     }
+    s->had_writer = writer;
 }
 
 static bool GRAPH_RDLOCK drbd_perm_refresh(BDRVDrbdState *s, Error **errp)

@@ -29,8 +29,27 @@ static void drbd_node_end(BDRVDrbdState *s)
         drbd_drain_end_all(s);
         drbd_object_remove_node(s->obj, s);
     }
+    qemu_bh_delete(s->writer_bh);
+    qemu_bh_delete(s->reactivate_bh);
+    s->writer_bh = s->reactivate_bh = NULL;
+    qemu_mutex_destroy(&s->activate_lock);
     g_free(s->node_name);
     s->node_name = NULL;
+}
+
+/*
+ * The two bottom halves run from the outermost main loop alone, which is what
+ * the iohandler context is for: nobody polls it from within a command.
+ */
+static void drbd_node_begin(BDRVDrbdState *s)
+{
+    AioContext *ctx = iohandler_get_aio_context();
+
+    s->node_name = g_strdup(s->bs->node_name);
+    s->writer_bh = aio_bh_new(ctx, drbd_writer_bh, s);
+    s->reactivate_bh = aio_bh_new(ctx, drbd_reactivate_bh, s);
+    qemu_mutex_init(&s->activate_lock);
+    qemu_co_queue_init(&s->activate_queue);
 }
 
 static bool drbd_open_children(BDRVDrbdState *s, QDict *options, Error **errp)
@@ -152,10 +171,9 @@ static int drbd_open(BlockDriverState *bs, QDict *options, int flags,
     }
     drbd_set_flags(bs);
 
-    s->node_name = g_strdup(bs->node_name);
+    drbd_node_begin(s);
     if (!drbd_object_add_node(obj, s, errp)) {
-        g_free(s->node_name);
-        s->node_name = NULL;
+        drbd_node_end(s);
         return -EEXIST;
     }
     drbd_worker_start(s);
