@@ -114,12 +114,13 @@ class Recording:
         assert self.recorder is not None
         # The promise of the detach ends where the attach may begin to write.
         self.log.mark("expect clean=any")
-        data = nbd_node("data0", self.recorder.socket, "data")
+        # Without discard=unmap the block layer drops a discard above the driver.
+        data = nbd_node("data0", self.recorder.socket, "data", discard="unmap")
         if self.geometry.placement == "none":
             return {"driver": "raw", "node-name": "drbd0", "file": data}
         metadata = None if self.geometry.internal else nbd_node("md0", self.recorder.socket, "md")
         return drbd_node("drbd0", data, metadata=metadata,
-                         **{"al_extents": AL_EXTENTS, **options})
+                         **{"al_extents": AL_EXTENTS, "discard": "unmap", **options})
 
     def run_guest(self, count: int, kill: bool = False, flush_first: bool = False) -> None:
         """The guest's requests; with `kill` the daemon dies in the middle.
