@@ -13,6 +13,7 @@
 #include "metafmt/activity_log_replay.h"
 #include "metafmt/bitmap_layout.h"
 #include "metafmt/tool/commands.h"
+#include "metafmt/tool/readable.h"
 
 namespace drbd::metafmt::tool {
 namespace {
@@ -29,7 +30,9 @@ std::vector<uint32_t> hot_extents(const ActivityLogReplay& replay) {
 // 4 KiB of bitmap is read and written once.
 uint64_t mark(MetadataFile& md, const std::vector<uint32_t>& hot, const Console& console) {
     constexpr uint64_t kExtentsPerBlock = kBlockSize / kBitmapBytesPerExtent;
-    const uint64_t bits = bitmap_bits(md.superblock.la_size);
+    // Whole extents, as drbdmeta does: who reads a bitmap clears what lies past
+    // the end, and two tools that leave the same bytes can be compared.
+    const uint64_t bits = extents(md.superblock.la_size) * kBlocksPerExtent;
     std::vector<uint8_t> block(kBlockSize);
     uint64_t newly_set = 0;
     for (size_t i = 0; i < hot.size();) {
@@ -69,10 +72,11 @@ void apply_activity_log(MetadataFile& md, const Console& console) {
         return;
     }
     if (md.superblock.needs_replay()) {
-        const uint64_t bits = mark(md, hot_extents(*replay), console);
-        if (bits > 0)
-            console.remark("Marked additional " + std::to_string(bits * (kBlockSize / 1024)) +
-                           " KB as out-of-sync based on AL.");
+        const std::vector<uint32_t> hot = hot_extents(*replay);
+        const uint64_t bits = mark(md, hot, console);
+        if (!hot.empty())
+            console.remark("Marked additional " + readable_size(bits * (kBlockSize / 1024)) +
+                           " as out-of-sync based on AL.");
     }
     if (replay->state() != RingState::Initialized)
         initialize_activity_log(md.device, md.layout);

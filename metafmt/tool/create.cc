@@ -27,11 +27,10 @@ const char* name_of_placement(Placement placement) {
 
 std::string at_byte(Sector sector) { return "at byte " + std::to_string(to_bytes(sector).value); }
 
-void print_positions(const Layout& layout) {
-    std::fprintf(stderr, "md_offset %llu\nal_offset %llu\nbm_offset %llu\n",
-                 static_cast<unsigned long long>(to_bytes(layout.superblock).value),
-                 static_cast<unsigned long long>(to_bytes(layout.activity_log).value),
-                 static_cast<unsigned long long>(to_bytes(layout.bitmap).value));
+void remark_positions(const Console& console, const Layout& layout) {
+    console.remark("md_offset " + std::to_string(to_bytes(layout.superblock).value) + "\nal_offset " +
+                   std::to_string(to_bytes(layout.activity_log).value) + "\nbm_offset " +
+                   std::to_string(to_bytes(layout.bitmap).value));
 }
 
 Content probe_device(const Device& device) {
@@ -160,7 +159,7 @@ ExitStatus create_md(const Arguments& arguments) {
     const Content content = probe_device(device);
     refuse_disk_image(device, content);
 
-    print_positions(layout);
+    remark_positions(arguments.console, layout);
     const bool replaces = confirm_metadata(arguments, device, layout.superblock, name_of_placement(arguments.placement));
     std::vector<Sector> stale;
     for (const OtherPlace& place : other_places(device, layout))

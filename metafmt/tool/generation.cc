@@ -8,6 +8,7 @@
 
 #include "metafmt/tool/commands.h"
 #include "metafmt/tool/metadata_file.h"
+#include "metafmt/tool/readable.h"
 
 namespace drbd::metafmt::tool {
 namespace {
@@ -24,7 +25,7 @@ constexpr FlagRow kFlags[] = {
     {MdFlag::ConnectedInd, "Node was/is currently connected"},
     {MdFlag::FullSync, "Node was in the progress of setting all bits in the bitmap"},
     {MdFlag::PeerOutDated, "The peer's disk was out-dated or inconsistent"},
-    {MdFlag::CrashedPrimary, "This node was a crashed primary, and has not seen its peer since"},
+    {MdFlag::CrashedPrimary, "This node was a crashed primary, and has not seen its peer since "},
 };
 constexpr size_t kUuidDigits = 16;
 constexpr size_t kUuidColumns = 4 * (kUuidDigits + 1);
@@ -99,16 +100,6 @@ const char* dstate_word(StoredDiskState state) {
     assertion_failed("unknown enumerator", __FILE__, __LINE__);
 }
 
-// In the largest unit that leaves up to four digits.
-std::string readable(Sector size) {
-    static const char* const units[] = {"KB", "MB", "GB", "TB", "PB"};
-    uint64_t value = size.value / 2;
-    size_t unit = 0;
-    for (; value >= 10000 && unit + 1 < std::size(units); unit++)
-        value = (value + 512) / 1024;
-    return std::to_string(value) + " " + units[unit];
-}
-
 void print_state_words(const Superblock& sb) {
     std::printf("flags: %s%s, %s, %s%s%s\n", sb.flags.has(MdFlag::CrashedPrimary) ? "crashed " : "",
                 sb.flags.has(MdFlag::PrimaryInd) ? "Primary" : "Secondary",
@@ -120,7 +111,7 @@ void print_state_words(const Superblock& sb) {
         std::printf("zero size device -- never seen peer yet?\n");
         return;
     }
-    std::printf("last agreed size: %s (%" PRIu64 " sectors)\n", readable(sb.la_size).c_str(), sb.la_size.value);
+    std::printf("last agreed size: %s (%" PRIu64 " sectors)\n", readable_size(sb.la_size.value / 2).c_str(), sb.la_size.value);
     std::printf("last agreed max bio size: %u Byte\n", sb.la_peer_max_bio_size);
 }
 
