@@ -41,6 +41,31 @@ static BDRVDrbdState *GRAPH_RDLOCK drbd_node_by_name(const char *node_name,
     return bs->opaque;
 }
 
+/* A guest that writes must not lose its disk by a slip. */
+static bool GRAPH_RDLOCK drbd_held_by_writer(DrbdObject *obj, Error **errp)
+{
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        BDRVDrbdState *s = obj->nodes[i];
+        BdrvChild *c;
+
+        if (!s) {
+            continue;
+        }
+        QLIST_FOREACH(c, &s->bs->parents, next_parent) {
+            g_autofree char *parent = NULL;
+
+            if (!(c->perm & BLK_PERM_WRITE)) {
+                continue;
+            }
+            parent = c->klass->get_parent_desc(c);
+            error_setg(errp, "Node '%s' is held open for writing by %s; end "
+                       "that first, or use 'force'", s->node_name, parent);
+            return true;
+        }
+    }
+    return false;
+}
+
 DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
                                  bool has_force, bool force, Error **errp)
 {
@@ -48,13 +73,18 @@ DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
     char error[DRBD_ERROR_SIZE];
     uint64_t number;
 
-    GLOBAL_STATE_CODE();
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
     if (!obj) {
+        return NULL;
+    }
+    force = has_force && force;
+    if (role == DRBD_RESOURCE_ROLE_SECONDARY && !force &&
+        drbd_held_by_writer(obj, errp)) {
         return NULL;
     }
     drbd_lock(obj);
     number = drbd_on_set_role(obj->core, role == DRBD_RESOURCE_ROLE_PRIMARY,
-                              has_force && force, error);
+                              force, error);
     drbd_unlock(obj);
     if (!number) {
         error_setg(errp, "%s", error);
