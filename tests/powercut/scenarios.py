@@ -101,6 +101,7 @@ def verdicts(run: Recording, scale: float) -> None:
     run.operation("drbd-outdate", disk="Outdated", node_name="drbd0")
     run.close_node(clean=True)
     run.open_node()
+    run.log.mark("generation forced")
     run.set_role("primary", disk="UpToDate", force=True)
     run.run_guest(int(80 * scale))
     run.set_role("secondary")

@@ -12,7 +12,11 @@ import os
 import pytest
 
 import campaign
+import scenarios
 from blockdrbd import program
+from judging import Session
+from mutation import MUTATIONS, mutate
+from recording import Recording
 
 STATES = int(os.environ.get("POWERCUT_STATES", "10400"))
 SEED = int(os.environ.get("POWERCUT_SEED", "1"))
@@ -35,9 +39,26 @@ def test_every_crash_state_is_recovered(scenario, placement, capsys):
 
 
 def test_enough_states_were_judged(capsys):
-    """Stands last: the promise is a number."""
+    """Stands after the states: the promise is a number."""
     rate = _total["states"] / max(_total["seconds"], 0.001)
     with capsys.disabled():
         print(f"\n  power cut: {_total['states']} states in {_total['seconds']:.0f} s, {rate:.0f}/s")
     if "POWERCUT_STATES" not in os.environ:
         assert _total["states"] >= 10000
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("mutation", sorted(MUTATIONS))
+def test_a_mistake_put_into_a_real_log_is_found(workspace, placement, mutation):
+    """The same driver's log with FUA or flush taken away must not pass."""
+    with Recording(workspace.path, placement, SEED) as recording:
+        scenarios.primary_load(recording, 0.3)
+    assert mutate(recording.log.path, mutation) > 0
+    session = Session(workspace.path, recording.geometry, recording.base, recording.log.path,
+                      driver=False)
+    names = set()
+    session.replayer.ask(f"plan 600 {SEED}")
+    while not (state := session.replayer.ask("next")).get("end"):
+        names |= {error.split(":")[0] for error in state["errors"]}
+    session.close()
+    assert MUTATIONS[mutation] in names, f"not found: {mutation} ({names})"

@@ -14,7 +14,8 @@
 // clean=yes|any` in the log set the expectations from there on; `expect
 // bitmap=maybe-full` allows and `expect bitmap=full` demands every block to be
 // marked; `attach without clean detach` lets extents that were hot before be
-// marked whole.
+// marked whole; `generation forced` says that a forced promotion may replace
+// the bitmap UUID, as the kernel's does, which cuts the tie to the peer.
 #pragma once
 
 #include <string>
@@ -66,6 +67,7 @@ class Judge {
     MetadataView state_view_;
     std::vector<bool> carried_need_, carried_allowed_, needed_, allowed_;
     bool guest_data_visible_ = false;
+    bool generation_forced_ = false;
     std::string expected_disk_ = "any", expected_clean_ = "any";
 };
 
