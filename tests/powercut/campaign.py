@@ -14,8 +14,9 @@ from judging import Result, Session
 from recording import Delays, Recording
 from scenarios import FRESH, SCENARIOS
 
-SHARES = {"primary_load": 0.34, "restart": 0.18, "attach_killed": 0.14, "roles": 0.16,
-          "first_use": 0.09, "verdicts": 0.09}
+SHARES = {"primary_load": 0.34, "restart": 0.17, "attach_killed": 0.13, "roles": 0.15,
+          "first_use": 0.07, "verdicts": 0.07, "create_md": 0.07}
+PLACEMENTS = ("external", "internal", "indexed")
 
 
 @dataclasses.dataclass

@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 import random
 import subprocess
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import seqlog
 from blockdrbd import make_image
@@ -18,12 +18,14 @@ from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE, Metadata, d
 
 EXTENT = 4 << 20
 EXTERNAL_MD_BYTES = 128 << 10
+SLOT_BYTES = 128 << 20             # of an indexed metadata device
+INDEX = 1
 PEER_GENERATION = 0x5AFE5AFE5AFE5AF0
 
 
 @dataclasses.dataclass
 class Geometry:
-    placement: str                     # internal, external, or none (a plain node)
+    placement: str                     # internal, external, indexed, or none (a plain node)
     device_bytes: int = 96 * EXTENT    # wider than the smallest activity log, 67 extents
 
     @property
@@ -40,9 +42,24 @@ class Geometry:
             begin = self.guest_bytes
             end = self.device_bytes // 4096 * 4096
             options += ["internal=1", f"md-begin={begin}", f"md-bytes={end - begin}"]
-        elif self.placement == "external":
-            options += ["md-begin=0", f"md-bytes={EXTERNAL_MD_BYTES}"]
+        elif self.placement != "none":
+            options += [f"md-begin={self.metadata_begin}", f"md-bytes={EXTERNAL_MD_BYTES}"]
         return options
+
+    @property
+    def metadata_begin(self) -> int:
+        """Of external metadata, on their own device."""
+        return INDEX * SLOT_BYTES if self.placement == "indexed" else 0
+
+    def drbd_options(self) -> Dict[str, int]:
+        return {"metadata_index": INDEX} if self.placement == "indexed" else {}
+
+    @property
+    def drbdmeta_kind(self) -> str:
+        return {"internal": "flex-internal", "external": "flex-external"}.get(self.placement, str(INDEX))
+
+    def metadata(self, images: "ImagePair") -> Metadata:
+        return Metadata(images.md or images.data, self.internal, self.metadata_begin)
 
 
 @dataclasses.dataclass
@@ -81,9 +98,9 @@ def make_base(geometry: Geometry, folder: pathlib.Path, seed: int, fresh: bool =
     if geometry.placement == "none":
         return pair
     if not geometry.internal:
-        pair.md = make_image(folder / "base.md", EXTERNAL_MD_BYTES)
-    metadata = Metadata(pair.md or pair.data, geometry.internal)
+        size = SLOT_BYTES * (INDEX + 1) if geometry.placement == "indexed" else EXTERNAL_MD_BYTES
+        pair.md = make_image(folder / "base.md", size)
     in_sync = {"flags": AL_CLEAN | CONSISTENT | WAS_UP_TO_DATE, "current": PEER_GENERATION,
                "la_size_sect": geometry.guest_bytes // 512}
-    metadata.create(geometry.device_bytes, **({} if fresh else in_sync))
+    geometry.metadata(pair).create(geometry.device_bytes, **({} if fresh else in_sync))
     return pair

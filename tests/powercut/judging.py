@@ -18,7 +18,6 @@ from typing import Any, Dict, List, Optional
 
 import programs
 from blockdrbd import QmpError, StorageDaemon, drbd_node, file_node, query_drbd, resource_object
-from blockdrbd.metadata import Metadata
 from blockdrbd.paths import repository_root
 from blockdrbd.qmp import QmpClosed, QmpTimeout
 from geometry import Geometry, ImagePair
@@ -133,7 +132,7 @@ class Attacher:
         self._served += 1
         metadata = file_node("md0", self._images.md) if self._images.md else None
         node = drbd_node("drbd0", file_node("data0", self._images.data), metadata=metadata,
-                         al_extents=AL_EXTENTS)
+                         al_extents=AL_EXTENTS, **self._geometry.drbd_options())
         errors = []
         try:
             self._daemon.blockdev_add(node)
@@ -205,7 +204,7 @@ class Session:
         number = self.result.states
         self.result.states += 1
         errors = list(state["errors"])
-        if self.attacher is not None:
+        if self.attacher is not None and state["attachable"]:
             if thorough or number % STATES_PER_DRBDMETA == 1:
                 errors += self._judge_by_drbdmeta()
             if self.second_crashes and number % STATES_PER_SECOND_CRASH == 2:
@@ -227,16 +226,15 @@ class Session:
             return []
         self.result.drbdmeta_runs += 1
         copy = self.images.copy(self.folder, "drbdmeta")
-        path = copy.md or copy.data
-        kind = "flex-internal" if self.geometry.internal else "flex-external"
-        before = Metadata(path, self.geometry.internal)
+        before = self.geometry.metadata(copy)
         superblock = before.superblock()
         expected = before.out_of_sync_blocks()
         if superblock.flags & 2:
             expected |= {block for extent in before.active_extents() or ()
                          for block in range(extent * 1024, extent * 1024 + 1024)
                          if block * 8 < superblock.la_size_sect}
-        done = subprocess.run([drbdmeta, "--force", "-", "v08", path, kind, "apply-al"],
+        done = subprocess.run([drbdmeta, "--force", "-", "v08", before.path,
+                               self.geometry.drbdmeta_kind, "apply-al"],
                               capture_output=True, text=True)
         errors = []
         if done.returncode:

@@ -120,7 +120,8 @@ class Recording:
             return {"driver": "raw", "node-name": "drbd0", "file": data}
         metadata = None if self.geometry.internal else nbd_node("md0", self.recorder.socket, "md")
         return drbd_node("drbd0", data, metadata=metadata,
-                         **{"al_extents": AL_EXTENTS, "discard": "unmap", **options})
+                         **{"al_extents": AL_EXTENTS, "discard": "unmap",
+                            **self.geometry.drbd_options(), **options})
 
     def run_guest(self, count: int, kill: bool = False, flush_first: bool = False) -> None:
         """The guest's requests; with `kill` the daemon dies in the middle.

@@ -75,6 +75,10 @@ def roles(run: Recording, scale: float) -> None:
     run.close_node(clean=True)
     run.open_node(role="primary")
     run.run_guest(int(100 * scale))
+    run.log.mark("attach without clean detach")
+    run.operation("drbd-detach", node_name="drbd0", force=True)
+    run.operation("drbd-attach", node_name="drbd0")
+    run.run_guest(int(60 * scale))
     run.close_node(clean=False)
     run.open_node(role="primary")
     run.run_guest(int(100 * scale), kill=True)
@@ -112,8 +116,27 @@ def verdicts(run: Recording, scale: float) -> None:
     run.quit()
 
 
+def create_md(run: Recording, scale: float) -> None:
+    """Metadata are made anew over those in use; cut off, there are old ones,
+    none, or new ones, and never a mixture that attaches."""
+    run.log.mark("expect disk=UpToDate")
+    run.start_daemon()
+    run.open_node(role="primary")
+    run.run_guest(int(80 * scale), kill=True)
+    run.start_daemon()
+    run.open_node(attach=False)
+    run.log.mark("expect metadata=any")
+    run.operation("drbd-create-md", disk="Inconsistent", node_name="drbd0", force=True)
+    run.log.mark("expect metadata=new")
+    run.operation("drbd-attach", node_name="drbd0")
+    run.log.mark("generation forced")
+    run.set_role("primary", disk="UpToDate", force=True)
+    run.run_guest(int(80 * scale), kill=True)
+
+
 SCENARIOS: Dict[str, Callable[[Recording, float], None]] = {
     "primary_load": primary_load, "restart": restart, "attach_killed": attach_killed,
     "roles": roles, "first_use": first_use, "verdicts": verdicts,
+    "create_md": create_md,
 }
 FRESH = {"first_use"}

@@ -27,16 +27,16 @@ def main() -> int:
     parser.add_argument("--states", type=int, default=4000, help="of each round of all scenarios")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer guest requests")
     parser.add_argument("--scenario", choices=sorted(campaign.SHARES), help="only this one")
-    parser.add_argument("--placement", choices=["internal", "external"], help="only this one")
+    parser.add_argument("--placement", choices=campaign.PLACEMENTS, help="only this one")
     options = parser.parse_args()
     deadline = time.monotonic() + options.minutes * 60
     seed, total = options.seed, 0
     while time.monotonic() < deadline:
         for scenario, share in campaign.SHARES.items():
-            for placement in ("external", "internal"):
+            for placement in campaign.PLACEMENTS:
                 if options.scenario not in (None, scenario) or options.placement not in (None, placement):
                     continue
-                states = max(50, int(options.states * share / 2))
+                states = max(50, int(options.states * share / len(campaign.PLACEMENTS)))
                 outcome = campaign.run(scenario, placement, seed, states, options.scale)
                 total += outcome.result.states
                 print(f"seed {seed} {scenario}/{placement}: {outcome}", flush=True)

@@ -15,7 +15,7 @@ from typing import Dict, List, Optional, Set
 
 import seqlog
 from blockdrbd.metadata import (AL_MAGIC, BLOCK, CONSISTENT, FREE, MAGIC_UNCLEAN, PRIMARY_IND,
-                                WAS_UP_TO_DATE, Metadata, crc32c)
+                                WAS_UP_TO_DATE, crc32c)
 from geometry import EXTENT, PEER_GENERATION, Geometry, make_base
 from seqlog import COMPLETE, DATA, METADATA, SUBMIT
 
@@ -48,7 +48,7 @@ class SyntheticDriver:
         self.base = make_base(self.geometry, folder, 1)
         self.log = seqlog.SequenceLog(folder / "sequence.log", 256 << 20)
         self.mistake = mistake
-        metadata = Metadata(self.base.md or self.base.data, self.geometry.internal)
+        metadata = self.geometry.metadata(self.base)
         self.superblock = metadata.superblock()
         self.position = metadata.superblock_offset()
         self.channel = DATA if self.geometry.internal else METADATA

@@ -10,7 +10,7 @@ import pytest
 
 import seqlog
 import synthetic
-from blockdrbd.metadata import Metadata, replay_ring
+from blockdrbd.metadata import replay_ring
 from geometry import Geometry, make_base
 from judging import Session
 from recording import Recording
@@ -119,7 +119,7 @@ def test_active_extents_of_both_readers_agree(workspace, placement):
     session = Session(workspace.path, driver.geometry, driver.base, driver.log.path, driver=False)
     events = session.replayer.ask("plan 1 1")["events"]
     session.replayer.ask(f"goto {events} all 1")
-    metadata = Metadata(session.images.md or session.images.data, driver.geometry.internal)
+    metadata = driver.geometry.metadata(session.images)
     assert metadata.active_extents() == set(driver.slots)
     session.close()
     assert replay_ring([bytes(4096)] * 8, 1, 8) is None

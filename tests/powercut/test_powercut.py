@@ -20,16 +20,15 @@ from recording import Recording
 
 STATES = int(os.environ.get("POWERCUT_STATES", "10400"))
 SEED = int(os.environ.get("POWERCUT_SEED", "1"))
-PLACEMENTS = ["external", "internal"]
 
 _total = {"states": 0, "seconds": 0.0}
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", campaign.PLACEMENTS)
 @pytest.mark.parametrize("scenario", sorted(campaign.SHARES))
 def test_every_crash_state_is_recovered(scenario, placement, capsys):
     assert program("qemu-storage-daemon")
-    states = int(STATES * campaign.SHARES[scenario] / 2)
+    states = int(STATES * campaign.SHARES[scenario] / len(campaign.PLACEMENTS))
     outcome = campaign.run(scenario, placement, SEED, states)
     _total["states"] += outcome.result.states
     _total["seconds"] += outcome.result.seconds
@@ -47,7 +46,7 @@ def test_enough_states_were_judged(capsys):
         assert _total["states"] >= 10000
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", campaign.PLACEMENTS)
 @pytest.mark.parametrize("mutation", sorted(MUTATIONS))
 def test_a_mistake_put_into_a_real_log_is_found(workspace, placement, mutation):
     """The same driver's log with FUA or flush taken away must not pass."""

@@ -107,14 +107,16 @@ def data_bytes(device_bytes: int, internal: bool) -> int:
 
 @dataclasses.dataclass
 class Metadata:
-    """The metadata in one file.  `internal` is the placement."""
+    """The metadata in one file: internal, or external from `begin` on (a slot
+    of an indexed device begins at a multiple of 128 MiB)."""
 
     path: str
     internal: bool
+    begin: int = 0
 
     def superblock_offset(self) -> int:
         if not self.internal:
-            return 0
+            return self.begin
         return ((os.path.getsize(self.path) // SECTOR & ~7) - 8) * SECTOR
 
     def superblock(self) -> Superblock:
@@ -132,7 +134,8 @@ class Metadata:
             md_size = internal_md_sectors(size)
             layout = {"md_size_sect": md_size, "al_offset": -64, "bm_offset": 8 - md_size}
         else:
-            layout = {"md_size_sect": size // SECTOR, "al_offset": 8, "bm_offset": 72}
+            whole = size if self.begin == 0 else 128 << 20
+            layout = {"md_size_sect": whole // SECTOR, "al_offset": 8, "bm_offset": 72}
         superblock = Superblock(**{**layout, **fields})
         position = self.superblock_offset()
         bitmap_bytes = round_up(-(-data_bytes(device_bytes, self.internal) // BLOCK // 8), BLOCK)

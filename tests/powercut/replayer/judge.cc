@@ -8,6 +8,7 @@ namespace powercut {
 namespace {
 
 constexpr uint64_t kSectorsPerBlock = 8;
+constexpr uint64_t kJustCreated = 4;  // the generation that create-md writes
 
 std::string hex(uint64_t value) {
     char text[24];
@@ -51,6 +52,8 @@ void Judge::on_mark(const std::string& mark) {
         expected_clean_ = mark.substr(clean.size());
     else if (mark == "attach without clean detach")
         allow_hot_extents();
+    else if (mark.starts_with("expect metadata="))
+        expected_metadata_ = mark.substr(16);
     else if (mark == "generation forced")
         generation_forced_ = true;
     else if (mark == "expect bitmap=maybe-full")
@@ -81,9 +84,12 @@ Verdict Judge::before_attach(const Content& state) {
         return verdict;
     state_view_ = view_metadata(geometry_, state.metadata);
     if (!state_view_.error.empty()) {
-        verdict.add("superblock: " + state_view_.error);
+        if (expected_metadata_ != "any")
+            verdict.add("superblock: " + state_view_.error);
         return verdict;
     }
+    if (expected_metadata_ == "new" && !made_anew(state_view_))
+        verdict.add("expected: create-md had finished, and the metadata are the old ones");
     if (!state_view_.al_usable && (state_view_.flags & kPrimaryIndicator))
         verdict.add("marked: the activity log is needed and has no valid transaction");
     const std::vector<bool> marked = state_view_.marked();
@@ -97,8 +103,11 @@ Verdict Judge::before_attach(const Content& state) {
         for (uint64_t i = extent * kBlocksPerExtent; i < (extent + 1) * kBlocksPerExtent; i++)
             if (i < allowed_.size())
                 allowed_[i] = true;
+    if (made_anew(state_view_))
+        needed_ = carried_need_;
     check_marked(marked, "in the crash state", verdict);
-    check_generation(state_view_, verdict);
+    if (!made_anew(state_view_))
+        check_generation(state_view_, verdict);
     check_expected(state_view_, verdict);
     return verdict;
 }
@@ -118,6 +127,11 @@ void Judge::check_durable(const Content& state, Verdict& verdict) {
     }
     if (bad > 3)
         verdict.add("durable: " + std::to_string(bad) + " sectors in all");
+}
+
+bool Judge::made_anew(const MetadataView& view) const {
+    return base_view_.current != kJustCreated &&
+           (generation(view.current) == kJustCreated || generation(view.bitmap_uuid) == kJustCreated);
 }
 
 void Judge::check_marked(const std::vector<bool>& marked, const char* when, Verdict& verdict) const {

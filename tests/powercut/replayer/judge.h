@@ -14,7 +14,10 @@
 // clean=yes|any` in the log set the expectations from there on; `expect
 // bitmap=maybe-full` allows and `expect bitmap=full` demands every block to be
 // marked; `attach without clean detach` lets extents that were hot before be
-// marked whole; `generation forced` says that a forced promotion may replace
+// marked whole; `expect metadata=any` allows that there are none (create-md
+// runs), `expect metadata=new` demands those of create-md or what followed
+// them: a peer of theirs syncs in full, so nothing has to be marked;
+// `generation forced` says that a forced promotion may replace
 // the bitmap UUID, as the kernel's does, which cuts the tie to the peer.
 #pragma once
 
@@ -48,6 +51,8 @@ class Judge {
 
     const std::vector<bool>& needed() const { return needed_; }
     const std::vector<bool>& allowed() const { return allowed_; }
+    // False where create-md was cut off: there is nothing to attach to.
+    bool attachable() const { return state_view_.error.empty(); }
     const std::string& expected_disk() const { return expected_disk_; }
 
   private:
@@ -56,6 +61,7 @@ class Judge {
     void check_generation(const MetadataView& view, Verdict& verdict) const;
     void check_expected(const MetadataView& view, Verdict& verdict) const;
     void on_mark(const std::string& mark);
+    bool made_anew(const MetadataView& view) const;
     void allow_hot_extents();
 
     Geometry geometry_;
@@ -68,6 +74,7 @@ class Judge {
     std::vector<bool> carried_need_, carried_allowed_, needed_, allowed_;
     bool guest_data_visible_ = false;
     bool generation_forced_ = false;
+    std::string expected_metadata_ = "yes";
     std::string expected_disk_ = "any", expected_clean_ = "any";
 };
 
