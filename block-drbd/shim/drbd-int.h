@@ -75,8 +75,8 @@ struct DrbdObject {
 
     Object *iothread;       /* const; NULL: the main loop is used */
     bool own_iothread;      /* const */
-    AioContext *ctx;        /* const; metadata jobs run here */
-    QEMUBH *notice_bh;      /* const; in the main loop */
+    AioContext *ctx;        /* const with the first node; metadata jobs run here */
+    QEMUBH *notice_bh;      /* const with the first user; in the main loop */
     DrbdPayloadPool payload;
 
     QemuMutex lock;

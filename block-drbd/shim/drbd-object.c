@@ -26,6 +26,21 @@ static QemuMutex drbd_list_lock;
 static QLIST_HEAD(, DrbdObject) drbd_objects =
     QLIST_HEAD_INITIALIZER(drbd_objects);
 
+/*
+ * qemu-io and qemu-nbd make objects before they have a main loop, so what
+ * needs it is made when somebody asks for the object.
+ */
+static void drbd_object_enter_main_loop(DrbdObject *obj)
+{
+    if (!obj->notice_bh) {
+        obj->notice_bh = aio_bh_new(qemu_get_aio_context(), drbd_notice_bh,
+                                    obj);
+    }
+    if (!obj->ctx) {
+        obj->ctx = qemu_get_aio_context();
+    }
+}
+
 DrbdObject *drbd_object_by_id(const char *id, Error **errp)
 {
     Object *found = object_resolve_path_component(object_get_objects_root(),
@@ -36,7 +51,9 @@ DrbdObject *drbd_object_by_id(const char *id, Error **errp)
     if (!obj) {
         error_setg(errp, "There is no drbd-resource '%s'; create it first with "
                    "-object drbd-resource,id=%s or object-add", id, id);
+        return NULL;
     }
+    drbd_object_enter_main_loop(obj);
     return obj;
 }
 
@@ -98,7 +115,6 @@ static bool drbd_object_find_thread(DrbdObject *obj, Error **errp)
                        "property 'iothread' out");
             return false;
         }
-        obj->ctx = qemu_get_aio_context();
         return true;
     }
 
@@ -170,7 +186,6 @@ static void drbd_object_init(Object *object)
     qemu_mutex_init(&obj->lock);
     QLIST_INIT(&obj->waits);
     drbd_payload_init(&obj->payload);
-    obj->notice_bh = aio_bh_new(qemu_get_aio_context(), drbd_notice_bh, obj);
 }
 
 static void drbd_object_finalize(Object *object)
@@ -184,7 +199,9 @@ static void drbd_object_finalize(Object *object)
         }
         drbd_resource_free(obj->core);
     }
-    qemu_bh_delete(obj->notice_bh);
+    if (obj->notice_bh) {
+        qemu_bh_delete(obj->notice_bh);
+    }
     if (obj->own_iothread) {
         object_unparent(obj->iothread);
     } else if (obj->iothread) {
