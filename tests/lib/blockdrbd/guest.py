@@ -17,8 +17,11 @@ DISCONNECTED = errno.ESHUTDOWN
 
 
 class GuestDisk:
-    def __init__(self, socket_path: str, export: str = ""):
+    def __init__(self, socket_path: str, export: str = "", structured_replies: bool = False):
         self._nbd = nbd.NBD()
+        # QEMU's server drops a client with structured replies when a read fails;
+        # without them the read gets its errno.
+        self._nbd.set_request_structured_replies(structured_replies)
         self._nbd.set_export_name(export)
         self._nbd.set_strict_mode(0)
         self._nbd.connect_unix(str(socket_path))

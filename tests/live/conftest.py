@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures of the live tests: a deadline for each test, and a `stack`.
+
+A test that has the marker `storage_daemon` needs nothing but the storage
+daemon, qdrbdmeta and Python, so it also runs with a newer QEMU's tools.
+"""
+
+import signal
+
+import pytest
+
+from stack import Stack
+
+DEADLINE_S = 60
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "storage_daemon: needs the tools of QEMU alone, no emulator")
+    config.addinivalue_line("markers", "deadline(seconds): instead of 60 s")
+
+
+class DeadlineMissed(BaseException):
+    """Not an Exception, so that no `except` of a test swallows it."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    marker = item.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEADLINE_S
+
+    def too_late(_number, _frame):
+        raise DeadlineMissed(f"not finished after {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture
+def stack(workspace):
+    """A storage daemon with the resource r0; see stack.py."""
+    with Stack(workspace) as made:
+        yield made
