@@ -52,6 +52,10 @@ def apply_both(images):
     ours = qdrbdmeta(images.ours, images.placement, "apply-al")
     assert (ours.returncode == 0) == (judge.returncode == 0), (judge, ours)
     assert ours.stdout == judge.stdout
+    if "ASSERT" in judge.stderr:
+        # drbdmeta takes the zero of initialised blocks for a transaction's
+        # number and is confused near 0x80000000; the model judges alone.
+        return ours
     if ours.returncode == 0:
         assert_same_but_torn_blocks(images)
         assert re.findall("Marked additional.*", ours.stderr) == re.findall("Marked additional.*", judge.stderr)
@@ -73,6 +77,11 @@ def test_two_transactions(pair, placement):
     apply_both(images)
 
 
+def blocks_of(extents, path):
+    last = -(-read_superblock(path, "internal").la_size_sect // 8)
+    return {block for extent in extents for block in range(extent * 1024, (extent + 1) * 1024) if block < last}
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_rings(pair, seed):
     chance = random.Random(seed)
@@ -80,10 +89,17 @@ def test_random_rings(pair, seed):
     slots = chance.choice([67, 919, 920, 1237, 6433])
     ring = Ring(stripes, blocks, slots, chance.choice([0, 1, 0x7FFFFFFC, 0xFFFFFFF8, 12345]))
     ring.write_random(chance, chance.choice([0, 1, 2, 7, 8, 9, 30]), 255)
-    for _ in range(chance.choice([0, 0, 1, 2])):
+    torn = chance.choice([0, 0, 1, 2])
+    for _ in range(torn):
         ring.tear(chance.randrange(len(ring.blocks)))
-    images = crashed_pair(pair, ring, flags=chance.choice([0x13, 0x13, 0x17, 0x11, 0x01, 0x53]))
+    flags = chance.choice([0x13, 0x13, 0x17, 0x11, 0x01, 0x53])
+    images = crashed_pair(pair, ring, flags=flags)
     apply_both(images)
+    if not torn:
+        expected = ring.hot() if flags & PRIMARY_IND else set()
+        marked = Metadata(images.ours, internal=True).out_of_sync_blocks()
+        assert {block for block in marked if block < GIB // 4096 - 100} == {
+            block for block in blocks_of(expected, images.ours) if block < GIB // 4096 - 100}
 
 
 def test_extents_at_and_beyond_the_end(pair):
@@ -145,9 +161,9 @@ def test_metadata_that_kernels_left(workspace, recording):
     assert apply_both(images).returncode == 0
     expected = set(before)
     if flags & PRIMARY_IND:
-        blocks = -(-metadata.superblock().la_size_sect // 8)
-        expected |= {block for extent in hot for block in range(extent * 1024, min((extent + 1) * 1024, blocks))}
-    assert metadata.out_of_sync_blocks() == expected
+        expected |= blocks_of(hot, images.ours)
+    assert {block for block in metadata.out_of_sync_blocks()
+            if block < -(-metadata.superblock().la_size_sect // 8)} == expected
     images.both("show-gi")
 
 

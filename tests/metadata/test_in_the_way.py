@@ -80,16 +80,6 @@ def test_reading_is_allowed_while_qemu_writes(served, verb):
         assert "stale" in result.stdout
 
 
-def test_refuses_while_qemu_reads_and_wants_no_change(image, workspace):
-    server = qemu_nbd(image, str(workspace / "nbd.sock"), "-r")
-    try:
-        assert qdrbdmeta(image, "internal", "outdate").returncode == 20
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-    assert qdrbdmeta(image, "internal", "outdate").returncode == 0
-
-
 def test_qemu_refuses_while_we_write(image):
     """While the question is open, the image is ours."""
     process, descriptor = pty.fork()

@@ -79,8 +79,9 @@ class Pair:
 
     @classmethod
     def make(cls, folder, size, placement):
-        return cls(make_image(folder / "judge.img", size), make_image(folder / "ours.img", size),
-                   placement)
+        number = len(list(folder.path.glob("judge-*.img")))
+        return cls(make_image(folder / f"judge-{number}.img", size),
+                   make_image(folder / f"ours-{number}.img", size), placement)
 
     def both(self, *words):
         """Runs one command with each tool; both must agree on status and output."""
