@@ -38,8 +38,8 @@ Layout assemble(Placement placement, ActivityLogGeometry al, Sector superblock, 
 Result<Layout> internal_for_creation(Sector superblock, Sector device, ActivityLogGeometry al) {
     const Sector bitmap = bitmap_sectors_on_disk(device);
     const uint64_t md_size = bitmap.value + kSectorsPerBlock + al.size().value;
-    if (md_size > superblock.value + kSectorsPerBlock)
-        return too_small(device, Sector(md_size), "internal metadata");
+    if (md_size >= superblock.value + kSectorsPerBlock)  // nothing left for data
+        return too_small(device, Sector(md_size + 1), "internal metadata");
     if (md_size > kOffsetMax)
         return Error::of(ErrorCode::Invalid, "internal metadata of %" PRIu64 " sectors exceeds what a superblock can say",
                          md_size);

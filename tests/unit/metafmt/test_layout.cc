@@ -96,7 +96,7 @@ TEST(Layout, CreationRefusals) {
         {"nothing", Placement::internal(), 0, {}, ErrorCode::TooSmall},
         {"seven sectors", Placement::internal(), 7, {}, ErrorCode::TooSmall},
         {"a superblock alone", Placement::internal(), 8, {}, ErrorCode::TooSmall},
-        {"one sector short", Placement::internal(), 79, {}, ErrorCode::TooSmall},
+        {"no room for data", Placement::internal(), 80, {}, ErrorCode::TooSmall},
         {"flexible, no bitmap", Placement::flexible_external(), 72, {}, ErrorCode::TooSmall},
         {"flexible, empty", Placement::flexible_external(), 0, {}, ErrorCode::TooSmall},
         {"slot outside", Placement::indexed_external(1), 2 * 262144 - 1, {}, ErrorCode::TooSmall},
