@@ -27,7 +27,8 @@ def shown(anchor):
 def test_every_insertion_lands_at_its_anchor(trees, name, where, anchor, ours):
     source, project, tree = trees
     assert run(source, project, tree).returncode == 0
-    text, addition = (tree / name).read_text(), (project / ours).read_text()
+    text = (tree / name).read_text()
+    addition = (project / ours).read_text().replace("@QTESTS@", "'drbd-test'")
     assert (anchor + addition if where == "after" else addition + anchor) in text
 
 
@@ -101,6 +102,14 @@ def test_file_that_we_dropped_leaves_the_tree(trees):
     run(source, project, tree)
     assert not (tree / "block/drbd/extra.c").exists()
     assert "extra.c" not in (tree / "block/drbd/meson.build").read_text()
+
+
+def test_new_qtest_changes_the_build_file(trees):
+    source, project, tree = trees
+    run(source, project, tree)
+    (project / "tests/qtest/drbd-other-test.c").write_text("int other;\n")
+    assert "tests/qtest/meson.build" in run(source, project, tree).stdout.split()
+    assert "['drbd-other-test', 'drbd-test']" in (tree / "tests/qtest/meson.build").read_text()
 
 
 def test_tools_and_shim_stay_out_of_the_subproject(trees):
