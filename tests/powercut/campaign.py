@@ -10,7 +10,7 @@ import random
 import time
 
 from blockdrbd import Workspace
-from judging import Result, Session
+from judging import Result, StateJudge
 from recording import Delays, Recording
 from scenarios import FRESH, SCENARIOS
 
@@ -50,11 +50,11 @@ def run(scenario: str, placement: str, seed: int, states: int, scale: float = 1.
             print(f"the recording failed; seed {seed}, its folder is {workspace.path}")
             raise
         recorded = time.monotonic() - begin
-        session = Session(workspace.path, recording.geometry, recording.base, recording.log.path)
+        judge = StateJudge(workspace.path, recording.geometry, recording.base, recording.log.path)
         try:
-            result = session.judge_many(states, seed)
+            result = judge.judge_many(states, seed)
         finally:
-            session.close()
+            judge.close()
         if result.failed:
             workspace.keep()
         return Outcome(scenario, placement, seed, recording.guest.next_request - 2, recorded, result)

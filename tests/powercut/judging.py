@@ -160,7 +160,7 @@ class Attacher:
             self._daemon = None
 
 
-class Session:
+class StateJudge:
     """All that is needed to judge states of one recording."""
 
     def __init__(self, folder: pathlib.Path, geometry: Geometry, base: ImagePair, log: str, *,
@@ -270,12 +270,12 @@ class Session:
                 again.close_node(clean=True)
             except QmpError as error:
                 return [f"attach: over the recorder: {error}"]
-        session = Session(folder, self.geometry, base, again.log.path, carry=str(folder / "carry"),
+        judge = StateJudge(folder, self.geometry, base, again.log.path, carry=str(folder / "carry"),
                           report_folder=str(folder), second_crashes=False)
         try:
-            result = session.judge_many(SECOND_CRASH_STATES, state["seed"])
+            result = judge.judge_many(SECOND_CRASH_STATES, state["seed"])
         finally:
-            session.close()
+            judge.close()
         self.result.states += result.states
         self.result.attaches += result.attaches
         return [f"second crash: {failure}" for failure in result.failures]

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from geometry import Geometry, ImagePair  # noqa: E402
-from judging import Session  # noqa: E402
+from judging import StateJudge  # noqa: E402
 
 
 def main() -> int:
@@ -38,15 +38,15 @@ def main() -> int:
     carry = options.folder / "carry"  # of a crash before this one
     work = options.folder / "one"
     work.mkdir(exist_ok=True)
-    session = Session(work, geometry, base, str(options.folder / "sequence.log"),
+    judge = StateJudge(work, geometry, base, str(options.folder / "sequence.log"),
                       carry=str(carry) if carry.exists() else None, second_crashes=False)
-    state = session.replayer.ask(f"goto {options.point} {options.mode} {options.seed}")
+    state = judge.replayer.ask(f"goto {options.point} {options.mode} {options.seed}")
     if options.keep:
-        kept = session.images.copy(work, "kept")
+        kept = judge.images.copy(work, "kept")
         print(f"the state before attach: {kept.data} {kept.md or ''}")
-    errors = session._crash_again(state) if options.crash_again else []
-    errors += session.judge_state(state, thorough=True)
-    session.close()
+    errors = judge._crash_again(state) if options.crash_again else []
+    errors += judge.judge_state(state, thorough=True)
+    judge.close()
     if not options.keep:
         shutil.rmtree(work)
     print("\n".join(errors) if errors else "this state is good")

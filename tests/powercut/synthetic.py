@@ -171,16 +171,16 @@ class SyntheticDriver:
 def judge(driver: SyntheticDriver, folder: pathlib.Path, count: int, seed: int,
           limit: Optional[int] = None) -> List[str]:
     """The complaints about `count` states of that log."""
-    from judging import Session
-    session = Session(folder, driver.geometry, driver.base, driver.log.path, driver=False)
-    session.replayer.ask(f"plan {count} {seed}")
+    from judging import StateJudge
+    judge = StateJudge(folder, driver.geometry, driver.base, driver.log.path, driver=False)
+    judge.replayer.ask(f"plan {count} {seed}")
     complaints: List[str] = []
     while limit is None or len(complaints) < limit:
-        state = session.replayer.ask("next")
+        state = judge.replayer.ask("next")
         if state.get("end"):
             break
         complaints += state["errors"]
         if state["seed"] % 16 == 0:
-            complaints += session.replayer.ask("verify")["errors"]
-    session.close()
+            complaints += judge.replayer.ask("verify")["errors"]
+    judge.close()
     return complaints

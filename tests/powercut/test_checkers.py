@@ -12,7 +12,7 @@ import seqlog
 import synthetic
 from blockdrbd.metadata import replay_ring
 from geometry import Geometry, make_base
-from judging import Session
+from judging import StateJudge
 from recording import Recording
 from seqlog import COMPLETE, DATA, SUBMIT
 
@@ -45,17 +45,17 @@ class TestOrder:
         base = make_base(geometry, workspace.path, 1)
         log = seqlog.SequenceLog(workspace / "sequence.log", 64 << 20)
         script(log)
-        session = Session(workspace.path, geometry, base, log.path, driver=False)
-        events = session.replayer.ask("plan 1 1")["events"]
+        judge = StateJudge(workspace.path, geometry, base, log.path, driver=False)
+        events = judge.replayer.ask("plan 1 1")["events"]
         owners = set()
         for seed in range(count):
             for mode in ("none", "all", "random", "only-last", "all-but-one", "torn", "torn-last"):
-                session.replayer.ask(f"goto {events} {mode} {seed}")
-                with open(session.images.data, "rb") as image:
+                judge.replayer.ask(f"goto {events} {mode} {seed}")
+                with open(judge.images.data, "rb") as image:
                     owners.add(int.from_bytes(image.read(24)[8:16], "little"))
             if seed > 20:
                 break
-        session.close()
+        judge.close()
         return owners
 
     @staticmethod
@@ -116,12 +116,12 @@ def test_active_extents_of_both_readers_agree(workspace, placement):
     """The Python reader of the log sees what the synthetic driver left hot."""
     driver = synthetic.SyntheticDriver(workspace.path, placement)
     driver.run()
-    session = Session(workspace.path, driver.geometry, driver.base, driver.log.path, driver=False)
-    events = session.replayer.ask("plan 1 1")["events"]
-    session.replayer.ask(f"goto {events} all 1")
-    metadata = driver.geometry.metadata(session.images)
+    judge = StateJudge(workspace.path, driver.geometry, driver.base, driver.log.path, driver=False)
+    events = judge.replayer.ask("plan 1 1")["events"]
+    judge.replayer.ask(f"goto {events} all 1")
+    metadata = driver.geometry.metadata(judge.images)
     assert metadata.active_extents() == set(driver.slots)
-    session.close()
+    judge.close()
     assert replay_ring([bytes(4096)] * 8, 1, 8) is None
 
 
@@ -133,11 +133,11 @@ def test_recorder_sees_fua_flush_and_lost_trims(workspace, stock_storage_daemon)
         scenarios.plain(run, 0.5)
     seen = count_events(run.log.path)
     assert seen["fua"] > 10 and seen["flush"] > 10 and seen["payload"] > 100, seen
-    good = Session(workspace.path, run.geometry, run.base, run.log.path, trim_keeps=True)
+    good = StateJudge(workspace.path, run.geometry, run.base, run.log.path, trim_keeps=True)
     result = good.judge_many(500, 1)
     good.close()
     assert result.failed == 0, "\n".join(map(str, result.failures))
-    strict = Session(workspace.path, run.geometry, run.base, run.log.path)
+    strict = StateJudge(workspace.path, run.geometry, run.base, run.log.path)
     result = strict.judge_many(500, 1)
     strict.close()
     assert result.failed > 0, "a trim that keeps old data was not found"
@@ -176,4 +176,4 @@ def test_marks_and_completions_are_in_order(workspace):
     log = seqlog.SequenceLog(workspace / "sequence.log", 1 << 20)
     log.guest("write", COMPLETE, 7, 0, 512)
     with pytest.raises(RuntimeError, match="completion without its request"):
-        Session(workspace.path, geometry, base, log.path, driver=False)
+        StateJudge(workspace.path, geometry, base, log.path, driver=False)

@@ -14,7 +14,7 @@ import pytest
 import campaign
 import scenarios
 from blockdrbd import program
-from judging import Session
+from judging import StateJudge
 from mutation import MUTATIONS, mutate
 from recording import Recording
 
@@ -53,11 +53,11 @@ def test_a_mistake_put_into_a_real_log_is_found(workspace, placement, mutation):
     with Recording(workspace.path, placement, SEED) as recording:
         scenarios.primary_load(recording, 0.3)
     assert mutate(recording.log.path, mutation) > 0
-    session = Session(workspace.path, recording.geometry, recording.base, recording.log.path,
+    judge = StateJudge(workspace.path, recording.geometry, recording.base, recording.log.path,
                       driver=False)
     names = set()
-    session.replayer.ask(f"plan 600 {SEED}")
-    while not (state := session.replayer.ask("next")).get("end"):
+    judge.replayer.ask(f"plan 600 {SEED}")
+    while not (state := judge.replayer.ask("next")).get("end"):
         names |= {error.split(":")[0] for error in state["errors"]}
-    session.close()
+    judge.close()
     assert MUTATIONS[mutation] in names, f"not found: {mutation} ({names})"

@@ -59,6 +59,7 @@ class Guest:
         if self.errors:
             raise AssertionError(f"the guest saw errors: {self.errors[:5]}")
         if interrupt is not None:
+            self._leave_unflushed(disk)
             interrupt()
             self._take_last_replies(disk)
             self.errors.clear()  # those of requests that died with the daemon
@@ -66,6 +67,13 @@ class Guest:
     def flush(self, disk: GuestDisk) -> None:
         self._send(disk, "flush", 0, 0, False)
         disk.drain()
+
+    def _leave_unflushed(self, disk: GuestDisk) -> None:
+        """Some writes that are acknowledged and not flushed, more in flight."""
+        for _ in range(6):
+            self._send(disk, "write", *self._place(), False)
+        while disk.in_flight > 3:
+            disk.poll()
 
     @staticmethod
     def _take_last_replies(disk: GuestDisk) -> None:

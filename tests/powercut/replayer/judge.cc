@@ -147,10 +147,12 @@ void Judge::check_marked(const std::vector<bool>& marked, const char* when, Verd
     };
     if (missing)
         verdict.add(std::string("marked: ") + when + " " + std::to_string(missing) +
-                    " blocks differ from the peer's and are not marked, the first is " + block(first_missing));
+                    " blocks differ from the peer's and are not marked, the first is " +
+                    block(first_missing));
     if (excess)
         verdict.add(std::string("bound: ") + when + " " + std::to_string(excess) +
-                    " blocks are marked that were neither written nor hot, the first is " + block(first_excess));
+                    " blocks are marked that were neither written nor hot, the first is " +
+                    block(first_excess));
 }
 
 void Judge::check_generation(const MetadataView& view, Verdict& verdict) const {
@@ -184,7 +186,8 @@ Verdict Judge::after_attach(const std::vector<unsigned char>& metadata) {
     const std::vector<bool> expected = state_view_.marked();
     for (uint64_t i = 0; i < marked.size(); i++)
         if (expected[i] && !marked[i]) {
-            verdict.add("attach: block " + std::to_string(i) + " was marked by bitmap or log and is not any more");
+            verdict.add("attach: block " + std::to_string(i) +
+                        " was marked by bitmap or log and is not any more");
             break;
         }
     if (generation(view.current) != generation(state_view_.current) ||

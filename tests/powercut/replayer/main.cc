@@ -135,7 +135,9 @@ std::string Replayer::build(const CrashState& state) {
     std::ostringstream out;
     out << R"({"point":)" << state.point << R"(,"mode":")" << kModeNames[static_cast<int>(state.mode)]
         << R"(","seed":)" << state.seed << R"(,"unstable":)" << cache_->unstable()
-        << R"(,"attachable":)" << (judge_->attachable() ? "true" : "false") << R"(,"disk":)" << quoted(judge_->expected_disk()) << R"(,"errors":)" << as_json(verdict) << "}";
+        << R"(,"attachable":)" << (judge_->attachable() ? "true" : "false")
+        << R"(,"disk":)" << quoted(judge_->expected_disk())
+        << R"(,"errors":)" << as_json(verdict) << "}";
     return out.str();
 }
 
