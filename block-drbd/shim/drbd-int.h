@@ -246,6 +246,10 @@ void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s);
 
 /* ------------------------------------------------- the rest of the callbacks */
 
+/* Runs @func with the graph lock; see drbd-graph.c. */
+typedef int coroutine_fn DrbdGraphFunc(void *opaque);
+int coroutine_fn drbd_with_graph_lock(DrbdGraphFunc *func, void *opaque);
+
 void coroutine_fn drbd_worker_entry(void *opaque);
 void drbd_worker_start(BDRVDrbdState *s);
 void drbd_worker_stop(BDRVDrbdState *s);

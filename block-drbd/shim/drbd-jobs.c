@@ -21,6 +21,14 @@
 /* Pieces in flight at a time, with the worker's own. */
 enum { DRBD_JOB_PARALLEL = 8 };
 
+/* One piece, or a flush if @part is NULL: what needs the graph lock. */
+typedef struct DrbdJobStep {
+    BDRVDrbdState *s;
+    const DrbdJob *job;
+    const DrbdJobPart *part;
+    DrbdJobTarget target;
+} DrbdJobStep;
+
 /* A job that is being done; all of it belongs to the worker's AioContext. */
 typedef struct DrbdJobRun {
     BDRVDrbdState *s;
@@ -31,7 +39,7 @@ typedef struct DrbdJobRun {
     int ret;
 } DrbdJobRun;
 
-static BdrvChild *GRAPH_RDLOCK drbd_job_target(BDRVDrbdState *s,
+static BdrvChild * GRAPH_RDLOCK drbd_job_target(BDRVDrbdState *s,
                                                DrbdJobTarget target)
 {
     if (target == DRBD_TARGET_METADATA && s->metadata) {
@@ -40,25 +48,33 @@ static BdrvChild *GRAPH_RDLOCK drbd_job_target(BDRVDrbdState *s,
     return s->bs->file;
 }
 
-static int coroutine_fn drbd_do_part(DrbdJobRun *run, const DrbdJobPart *part)
+static int coroutine_fn GRAPH_RDLOCK drbd_job_step(void *opaque)
 {
-    const DrbdJob *job = run->job;
+    const DrbdJobStep *step = opaque;
+    const DrbdJobPart *part = step->part;
+    BdrvChild *target = drbd_job_target(step->s, step->target);
 
-    GRAPH_RDLOCK_GUARD();
-
-    if (job->kind == DRBD_JOB_READ) {
-        return bdrv_co_pread(drbd_job_target(run->s, job->target),
-                             part->offset, part->bytes, part->buffer, 0);
+    if (!part) {
+        return bdrv_co_flush(target->bs);
     }
-    return bdrv_co_pwrite(drbd_job_target(run->s, job->target), part->offset,
-                          part->bytes, part->buffer,
-                          job->fua ? BDRV_REQ_FUA : 0);
+    if (step->job->kind == DRBD_JOB_READ) {
+        return bdrv_co_pread(target, part->offset, part->bytes, part->buffer,
+                             0);
+    }
+    return bdrv_co_pwrite(target, part->offset, part->bytes, part->buffer,
+                          step->job->fua ? BDRV_REQ_FUA : 0);
 }
 
 static void coroutine_fn drbd_take_parts(DrbdJobRun *run)
 {
     while (run->next < run->job->nr_parts && run->ret == 0) {
-        int ret = drbd_do_part(run, &run->job->parts[run->next++]);
+        DrbdJobStep step = {
+            .s = run->s,
+            .job = run->job,
+            .part = &run->job->parts[run->next++],
+            .target = run->job->target,
+        };
+        int ret = drbd_with_graph_lock(drbd_job_step, &step);
 
         if (ret < 0 && run->ret == 0) {
             run->ret = ret;
@@ -94,8 +110,9 @@ static void coroutine_fn drbd_do_parts(DrbdJobRun *run)
 
 static int coroutine_fn drbd_job_flush(BDRVDrbdState *s, DrbdJobTarget target)
 {
-    GRAPH_RDLOCK_GUARD();
-    return bdrv_co_flush(drbd_job_target(s, target)->bs);
+    DrbdJobStep step = { .s = s, .target = target };
+
+    return drbd_with_graph_lock(drbd_job_step, &step);
 }
 
 static int coroutine_fn drbd_do_job(BDRVDrbdState *s, const DrbdJob *job)
