@@ -117,8 +117,9 @@ def check_in_guest(machine, log, device='/dev/vda', timeout=120):
     return Verdict(machine.rc(script, timeout)[1])
 
 
-def check_on_host(image_dir, log, path):
-    """The same judge on a raw image that nobody has open."""
-    done = subprocess.run([str(image_dir) + '/records', 'check', str(path)], input=log.ranges(),
-                          capture_output=True, text=True, check=False)
+def check_on_host(image_dir, log, path, size=0):
+    """The same judge on a raw image that nobody has open.  `size`: what the guest saw,
+    where metadata follow in the same file."""
+    done = subprocess.run([str(image_dir) + '/records', 'check', str(path), str(size)],
+                          input=log.ranges(), capture_output=True, text=True, check=False)
     return Verdict(done.stdout + done.stderr)

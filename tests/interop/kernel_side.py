@@ -9,6 +9,10 @@ import hashlib
 from peer import KernelPeer
 
 
+# All of the smaller volumes, a part of the larger ones: emulation is slow.
+DIGESTED = 64 << 20
+
+
 class KernelSide(KernelPeer):
     def __init__(self, folder, volumes, name='kernel'):
         self.volumes = list(volumes)
@@ -43,12 +47,12 @@ class KernelSide(KernelPeer):
                 % (self.minor(volume), self.minor(volume)))
 
     def digest(self, volume):
-        """Of all data, as a Primary reads it."""
-        return self.sh('md5sum < /dev/drbd%d' % self.minor(volume)).split()[0]
+        """Of the data as a Primary reads them; see DIGESTED."""
+        return self.sh('head -c %d /dev/drbd%d | md5sum' % (DIGESTED, self.minor(volume))).split()[0]
 
     def size(self, volume):
         return int(self.sh('blockdev --getsize64 /dev/drbd%d' % self.minor(volume)))
 
 
 def digest(data):
-    return hashlib.md5(data).hexdigest()
+    return hashlib.md5(data[:DIGESTED]).hexdigest()

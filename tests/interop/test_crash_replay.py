@@ -17,10 +17,10 @@ from blockdrbd.metadata import (CONSISTENT, CRASHED_PRIMARY, MAGIC_UNCLEAN, PRIM
 from blockdrbd.operation import query_volume
 from blockdrbd.paths import system_program
 from kernel_side import KernelSide, digest
-from volumes import BLOCK, Facts, Volume, data_of, written_blocks
+from volumes import BLOCK, ODD, Facts, Volume, data_of, written_blocks
 
 RECORDINGS = sorted((pathlib.Path(__file__).parent / 'recordings').glob('*.gz'))
-SIZE = 512 << 20                # 128 extents, twice the smallest activity log
+SIZE = (320 << 20) + ODD        # 80 extents, more than the smallest activity log holds
 ROUNDS = {'kill-internal': 'internal', 'kill-flexible': 'flexible', 'kill-indexed': 'indexed'}
 
 

@@ -9,12 +9,14 @@ from blockdrbd import GuestDisk, Workspace
 from blockdrbd.metadata import AL_CLEAN, MAGIC_CLEAN, PRIMARY_IND
 from blockdrbd.operation import set_role
 from kernel_side import KernelSide, digest
-from volumes import Volume, data_of, demote, random_writes
+from volumes import ODD, Volume, data_of, demote, random_writes
+
+SMALL = (32 << 20) + ODD
 
 # name: placement, size, whether the disk has a past
-CASES = {'fresh-internal': ('internal', 32 << 20, False),
-         'fresh-flexible': ('flexible', 32 << 20, False),
-         'fresh-indexed': ('indexed', 32 << 20, False),
+CASES = {'fresh-internal': ('internal', SMALL, False),
+         'fresh-flexible': ('flexible', SMALL, False),
+         'fresh-indexed': ('indexed', SMALL, False),
          'grown-odd': ('internal', (48 << 20) + 5 * 512, True),
          'grown-flexible': ('flexible', (40 << 20) + 3 * 512, True)}
 

@@ -5,14 +5,14 @@ import random
 import pytest
 from blockdrbd import Workspace
 from kernel_side import KernelSide
-from volumes import Volume
+from volumes import BLOCK, ODD, Volume
 
 PATTERNS = {'none': lambda blocks, chance: (),
             'first': lambda blocks, chance: (0,),
             'last': lambda blocks, chance: (blocks - 1,),
             'random': lambda blocks, chance: sorted(chance.sample(range(blocks), blocks // 5)),
             'all': lambda blocks, chance: range(blocks)}
-SIZES = [16 << 20, (20 << 20) + 7 * 512]
+SIZES = [(16 << 20) + ODD, (20 << 20) + 7 * 512]
 
 
 @pytest.fixture(scope='module')
@@ -30,6 +30,12 @@ def counted():
                 ours[pattern] = volume.our_facts(daemon)
                 assert daemon.quit() == 0
             volumes[pattern] = volume
+        round_one = Volume(folder.path, 'round', 'flexible', 16 << 20)
+        round_one.establish(bits=range(4096))
+        with round_one.ours() as daemon:
+            ours['round'] = round_one.our_facts(daemon)
+            assert daemon.quit() == 0
+        volumes['round'] = round_one
         with KernelSide(folder.path, volumes.values()) as kernel:
             kernel.boot()
             yield ours, volumes, kernel
@@ -42,3 +48,12 @@ def test_same_number(counted, pattern):
     minor = kernel.minor(volumes[pattern])
     assert kernel.out_of_sync_bytes(minor) == ours[pattern].out_of_sync
     assert (ours[pattern].out_of_sync == 0) == (pattern == 'none')
+
+
+def test_the_kernel_counts_a_round_number_wrong(counted):
+    """The reason for the sizes that the other tests use (see volumes.ODD)."""
+    ours, volumes, kernel = counted
+    volume = volumes['round']
+    kernel.up(volume)
+    assert kernel.out_of_sync_bytes(kernel.minor(volume)) == (4096 - 64) * BLOCK
+    assert ours['round'].out_of_sync == 4096 * BLOCK

@@ -13,13 +13,14 @@ from blockdrbd.metadata import MAGIC_UNCLEAN, PRIMARY_IND
 from blockdrbd.operation import query_volume
 from blockdrbd.paths import system_program
 from kernel_side import KernelSide, digest
-from volumes import BLOCK, Facts, Volume, VolumeMetadata, data_of, read_all, written_blocks
+from volumes import (BLOCK, ODD, Facts, Volume, VolumeMetadata, data_of, read_all,
+                     written_blocks)
 
 # name: placement, whether the disk has a past
 DOWN = {'down-internal': ('internal', True), 'down-flexible': ('flexible', True),
         'down-indexed': ('indexed', True), 'down-fresh': ('internal', False)}
 CRASHED = {'crashed-internal': 'internal', 'crashed-flexible': 'flexible'}
-CRASHED_SIZE = 256 << 20        # 64 extents; what is written stays sparse
+CRASHED_SIZE = (256 << 20) + ODD      # 64 extents; what is written stays sparse
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +52,7 @@ def left():
             for name in CRASHED:
                 minor = kernel.minor(volumes[name])
                 kernel.qmp.wait_until(
-                    lambda minor=minor: int(kernel.status(minor)['dw']) > 2000,
+                    lambda minor=minor: int(kernel.status(minor)['dw']) > 1000,
                     'the guest writes', 60)
                 said[name] = Facts.of_kernel(kernel, minor), None
             kernel.kill()
@@ -61,9 +62,9 @@ def left():
 def take_down(kernel, volume):
     """Write here and there, demote, detach; generations, marks, content."""
     minor = kernel.minor(volume)
-    for number in range(8):
-        kernel.sh('blkop write /dev/drbd%d %d 8192 %d'
-                  % (minor, number * 3 * 1048576 + 512 * number, number))
+    kernel.sh(' && '.join('blkop write /dev/drbd%d %d 8192 %d'
+                          % (minor, number * 3 * 1048576 + 512 * number, number)
+                          for number in range(8)))
     content = kernel.digest(volume)
     kernel.sh('drbdsetup-84 secondary %d' % minor)
     facts = Facts.of_kernel(kernel, minor)

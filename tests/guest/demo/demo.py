@@ -23,7 +23,7 @@ from blockdrbd.daemon import DaemonDied  # noqa: E402
 from host import Host  # noqa: E402
 from screen import Screen, size  # noqa: E402
 
-IMAGE_SIZE = 1 << 30
+IMAGE_SIZE = 16 << 30           # sparse: it holds what the guest writes
 REFRESH_S = 0.2
 
 
@@ -64,8 +64,9 @@ class Demo:
         self.screen.command('qdrbdmeta - v08 disk.img internal create-md')
         self.screen.command('drbd-set-role r0 primary force=true   (the first time: whose data is good)')
         self.host.disk.create()
-        self.screen.say('the guest will see %s; the rest is bitmap, activity log and superblock'
-                        % size(self.host.disk.size))
+        self.screen.say('the guest will see %s; the last %s are bitmap, activity log and superblock'
+                        % (size(self.host.guest_bytes()),
+                           size(IMAGE_SIZE - self.host.guest_bytes())))
 
     def start(self, text):
         self.step(text)
@@ -101,7 +102,7 @@ class Demo:
     def look_at_metadata(self):
         self.step('What the metadata say now')
         self.screen.command('qdrbdmeta - v08 disk.img internal show-gi')
-        for line in self.host.show_gi().rstrip().split('\n'):
+        for line in self.host.show_gi().strip('\n').split('\n'):
             self.screen.say('  ' + line)
         self.screen.table([
             ('bitmap', size(self.host.marked_bytes()) + ' marked as out of sync, on the disk'),
@@ -126,9 +127,12 @@ class Demo:
     def leave(self):
         self.step('An orderly end')
         self.host.guest.quit()
-        for line in self.host.show_gi().rstrip().split('\n')[-2:]:
-            self.screen.say('  ' + line.strip())
-        self.judge(records.check_on_host(self.guest_image, self.log, self.host.disk.image))
+        self.screen.command('qdrbdmeta - v08 disk.img internal show-gi')
+        for line in self.host.show_gi().split('\n'):
+            if line.startswith(('flags:', 'meta-data:')):
+                self.screen.say('  ' + line)
+        self.judge(records.check_on_host(self.guest_image, self.log, self.host.disk.image,
+                                         self.host.guest_bytes()))
         self.screen.say('(this time read from the raw image, by the host)')
 
     def close(self):

@@ -5,15 +5,12 @@ In: a name and a folder.  Out: image and metadata, a guest whose disk is below t
 driver, its states as rows of a table, and what the metadata say when nobody runs.
 Two of them, with addresses, make the demonstration with a peer.
 """
-import json
-
 from blockdrbd import Metadata, program
+from blockdrbd.metadata import data_bytes
 from blockdrbd.operation import query_drbd
 from disks import Disk, qdrbdmeta
 from machine import Machine
 from screen import size
-
-EXTENT = 4 << 20
 
 
 class Host:
@@ -66,6 +63,9 @@ class Host:
                                                          size(io['written-bytes']))),
             ('out of sync', size(volume['out-of-sync']))]
 
+    def guest_bytes(self):
+        return data_bytes(self.disk.size, True)
+
     # -- metadata of a host where nothing runs -------------------------------------
 
     def show_gi(self):
@@ -77,6 +77,3 @@ class Host:
 
     def marked_bytes(self):
         return len(Metadata(self.disk.image, True).out_of_sync_blocks()) * 4096
-
-    def arguments_as_json(self):
-        return json.dumps(self.disk.nodes(role='primary'), indent=1)

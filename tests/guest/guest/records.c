@@ -6,10 +6,11 @@
  *   records write DEVICE FROM [THREADS]   write records FROM, FROM+1, ... until
  *                                         killed, or until the device is full;
  *                                         prints "ack N" after N is stable
- *   records check DEVICE < RANGES         RANGES: lines "FIRST LAST"; every
+ *   records check DEVICE [SIZE] < RANGES  RANGES: lines "FIRST LAST"; every
  *                                         record in them must be there, whole;
  *                                         prints "checked N missing M", exit 1
- *                                         if M is not 0
+ *                                         if M is not 0; SIZE: bytes that the
+ *                                         writer saw, if DEVICE is larger
  *   records selftest                      the mapping and the checksum
  *
  * Invariants: a record has a 4 KiB slot of its own and is never written again
@@ -96,9 +97,9 @@ static void make_record(uint64_t *record, uint64_t n)
 
 /* The device must hold a whole number of groups that shares no factor with the
  * multiplier (a prime), so that the mapping is a permutation. */
-static void measure(int fd)
+static void measure(int fd, uint64_t known_size)
 {
-    off_t size = lseek(fd, 0, SEEK_END);
+    off_t size = known_size ? (off_t)known_size : lseek(fd, 0, SEEK_END);
 
     if (size < 0) {
         die("size");
@@ -178,7 +179,7 @@ static int write_records(uint64_t from, int threads)
     if (fd < 0) {
         die("open");
     }
-    measure(fd);
+    measure(fd, 0);
     next_number = from;
     for (int i = 0; i < threads; i++) {
         if (pthread_create(&thread[i], NULL, writer, NULL)) {
@@ -192,7 +193,7 @@ static int write_records(uint64_t from, int threads)
     return 0;
 }
 
-static int check_records(void)
+static int check_records(uint64_t known_size)
 {
     unsigned long long first, last;
     uint64_t checked = 0, missing = 0;
@@ -203,7 +204,7 @@ static int check_records(void)
     if (fd < 0 || posix_memalign(&got, SLOT, SLOT)) {
         die("open");
     }
-    measure(fd);
+    measure(fd, known_size);
     while (scanf("%llu %llu", &first, &last) == 2) {
         for (uint64_t n = first; n <= last; n++) {
             make_record(want, n);
@@ -269,10 +270,10 @@ int main(int argc, char **argv)
             return write_records(strtoull(argv[3], NULL, 0), threads);
         }
     }
-    if (argc == 3 && !strcmp(argv[1], "check")) {
-        return check_records();
+    if ((argc == 3 || argc == 4) && !strcmp(argv[1], "check")) {
+        return check_records(argc == 4 ? strtoull(argv[3], NULL, 0) : 0);
     }
     fprintf(stderr, "usage: records write DEVICE FROM [THREADS] | "
-            "check DEVICE | selftest\n");
+            "check DEVICE [SIZE] | selftest\n");
     return 2;
 }

@@ -73,7 +73,6 @@ class Direction:
                 self.broken = True
                 yield 'bad', '-', -1, b[:16]
                 return
-            name = NAMES.get(command)
             if len(b) < head + n:
                 return
             self.buf = b[head + n:]
