@@ -57,6 +57,8 @@ class Recorder:
         return os.path.exists(self.socket)
 
     def stop(self) -> None:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the recorder died: {self._log_file.read_text()}")
         self.process.terminate()
         self.process.wait()
 
@@ -135,7 +137,7 @@ class Recording:
         if flush_first:
             self.guest.flush(disk)
         if kill:
-            self.guest.run(disk, count, interrupt=daemon.kill)
+            self.guest.run(disk, count, interrupt=self._kill_daemon)
             self.log.mark("attach without clean detach")
             daemon.__exit__(None, None, None)
             self.daemon = None
@@ -143,6 +145,15 @@ class Recording:
         self.guest.run(disk, count)
         disk.close()
         daemon.export_del("export-drbd0")
+
+    def _kill_daemon(self) -> None:
+        """SIGKILL; but stopped first, until the disks have ended what they
+        had been given, as disks do.  (nbdkit 1.32 may abort when it has several
+        replies for a client that is gone.)"""
+        assert self.daemon is not None
+        self.daemon.stop_process()
+        wait_for(self.log.disks_idle, "the disks' last completion", poll_s=0.001)
+        self.daemon.kill()
 
     def kill_in_attach(self, after_bytes: int, **options) -> None:
         """Opens the node, and kills the daemon once the attach has made the
@@ -154,7 +165,7 @@ class Recording:
         identifier = daemon.qmp.send_raw("blockdev-add", options)
         wait_for(lambda: self.log.tail() >= target or daemon.qmp.has_reply(identifier),
                  "an event of the attach", poll_s=0)
-        daemon.kill()
+        self._kill_daemon()
         self.log.mark("attach without clean detach")
         daemon.__exit__(None, None, None)
         self.daemon = None

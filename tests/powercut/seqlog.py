@@ -64,6 +64,11 @@ class SequenceLog:
         """The place of the next record."""
         return ctypes.c_uint64.from_address(self._map + 16).value
 
+    def disks_idle(self) -> bool:
+        """Whether the recorder has ended every request it has read."""
+        completed = ctypes.c_uint64.from_address(self._map + 32).value
+        return ctypes.c_uint64.from_address(self._map + 24).value == completed + 1
+
     def mark(self, text: str) -> None:
         self.append(MARK, SUBMIT, GUEST, 0, 0, payload=text.encode())
 

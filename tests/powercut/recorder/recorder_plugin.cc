@@ -87,6 +87,7 @@ int record(Disk& disk, Kind kind, uint32_t flags, uint64_t offset, uint64_t leng
     effect();
     if (!append(sequence, kind, Phase::Complete, disk.channel, bits, id, offset, length, nullptr, 0))
         return fail("the sequence log is full: record with a larger one");
+    sequence->completed.fetch_add(1);
     return 0;
 }
 

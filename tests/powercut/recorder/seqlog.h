@@ -33,7 +33,8 @@ struct LogHeader {
     uint64_t magic;
     uint64_t capacity;            // bytes of the file
     std::atomic<uint64_t> tail;   // first free byte
-    std::atomic<uint64_t> next_id;  // numbers of disk requests
+    std::atomic<uint64_t> next_id;    // numbers of disk requests
+    std::atomic<uint64_t> completed;  // disk requests that have ended
 };
 
 struct Record {
@@ -47,7 +48,7 @@ struct Record {
     uint64_t length;         // bytes
     uint64_t payload_bytes;  // bytes that follow, then padding to 8
 };
-static_assert(sizeof(LogHeader) == 32 && sizeof(Record) == 40);
+static_assert(sizeof(LogHeader) == 40 && sizeof(Record) == 40);
 static_assert(offsetof(Record, id) == 8 && offsetof(Record, payload_bytes) == 32);
 
 // Maps an existing log, or makes one when capacity is not 0.  Null on failure
