@@ -5,7 +5,7 @@ import pytest
 import machine
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def guest_image():
     """Kernel, initramfs and the record judge."""
     return machine.build_image()

@@ -10,7 +10,7 @@ from peer import KernelPeer
 
 
 # All of the smaller volumes, a part of the larger ones: emulation is slow.
-DIGESTED = 64 << 20
+DIGESTED = 16 << 20
 
 
 class KernelSide(KernelPeer):

@@ -11,14 +11,14 @@ from blockdrbd.operation import set_role
 from kernel_side import KernelSide, digest
 from volumes import ODD, Volume, data_of, demote, random_writes
 
-SMALL = (32 << 20) + ODD
+SMALL = (12 << 20) + ODD
 
 # name: placement, size, whether the disk has a past
 CASES = {'fresh-internal': ('internal', SMALL, False),
          'fresh-flexible': ('flexible', SMALL, False),
          'fresh-indexed': ('indexed', SMALL, False),
-         'grown-odd': ('internal', (48 << 20) + 5 * 512, True),
-         'grown-flexible': ('flexible', (40 << 20) + 3 * 512, True)}
+         'grown-odd': ('internal', (15 << 20) + 5 * 512, True),
+         'grown-flexible': ('flexible', (14 << 20) + 3 * 512, True)}
 
 
 def leave_clean(folder, name):

@@ -63,7 +63,7 @@ def take_down(kernel, volume):
     """Write here and there, demote, detach; generations, marks, content."""
     minor = kernel.minor(volume)
     kernel.sh(' && '.join('blkop write /dev/drbd%d %d 8192 %d'
-                          % (minor, number * 3 * 1048576 + 512 * number, number)
+                          % (minor, number * 1048576 + 512 * number, number)
                           for number in range(8)))
     content = kernel.digest(volume)
     kernel.sh('drbdsetup-84 secondary %d' % minor)
@@ -73,12 +73,12 @@ def take_down(kernel, volume):
 
 
 def write_for_ever(kernel, volume):
-    """Four writers, each 4 KiB at a time over the whole device, in the background."""
-    kernel.sh('''for start in 0 1 2 3; do
-        ( n=$start; while :; do
-            blkop many /dev/drbd%d $(( n * 8388608 %% 251658240 + n * 4096 )) 65536 $n 4096 4
-            n=$(( n + 4 ))
-        done ) > /dev/null 2>&1 & done''' % kernel.minor(volume))
+    """One loop in the background: 256 KiB by four threads, 4 KiB at a time, here and
+    there on the whole device."""
+    kernel.sh('''( n=0; while :; do
+        blkop many /dev/drbd%d $(( n * 8388608 %% 251658240 + n * 4096 )) 262144 $n 4096 4
+        n=$(( n + 1 ))
+    done ) > /dev/null 2>&1 &''' % kernel.minor(volume))
 
 
 @pytest.mark.parametrize('name', DOWN)

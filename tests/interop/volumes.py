@@ -78,7 +78,7 @@ class Facts:
 
 
 class Volume:
-    def __init__(self, folder, name, placement='internal', size=(32 << 20) + ODD):
+    def __init__(self, folder, name, placement='internal', size=(12 << 20) + ODD):
         self.folder, self.name, self.placement, self.size = folder, name, placement, size
         self.md_word, self.kernel_word = PLACEMENTS[placement]
         self.image = make_image(folder / (name + '.img'), size)

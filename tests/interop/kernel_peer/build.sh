@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Builds the guest with kernel DRBD: Debian's own kernel and its drbd.ko,
-# drbd-utils, busybox, and the small helpers in guest/.  Nothing is installed on
+# drbd-utils, busybox, and the small programs in guest/.  Nothing is installed on
 # the host; the packages are only downloaded (apt) and unpacked.
 #
 # usage: build.sh     prints the directory that holds vmlinux, initrd.cpio and
