@@ -112,11 +112,12 @@ uint64_t drbd_on_activate(DrbdResource* resource, unsigned volume, const DrbdDis
         return 0;
     for (unsigned i = 0; i < resource->nr_volumes(); i++) {
         const Volume* other = resource->volume(i);
-        if (primary && resource->role() != Role::Primary && other && i != volume && other->is_attached()) {
-            std::snprintf(error, DRBD_ERROR_SIZE, "volume %u is attached as Secondary: it cannot follow into the Primary role",
-                          i);
-            return 0;
-        }
+        if (!primary || resource->role() == Role::Primary || !other || i == volume || !other->needs_disk())
+            continue;
+        if (other->operation().kind == OperationKind::Activate && other->operation().target.role == Role::Primary)
+            continue;
+        std::snprintf(error, DRBD_ERROR_SIZE, "volume %u is attached as Secondary: it cannot follow into the Primary role", i);
+        return 0;
     }
     return number_or_text(open_volume(resource, volume).activate(*disk, primary), error);
 }

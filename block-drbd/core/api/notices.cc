@@ -11,8 +11,10 @@ namespace drbd {
 DrbdNotice& Notices::add(DrbdNoticeKind kind, int volume) {
     if (count_ == kNoticesMax) {
         unsigned victim = 0;
-        while (victim < count_ - 1 && ring_[(first_ + victim) % kNoticesMax].kind == DRBD_NOTICE_OPERATION)
+        while (victim < count_ && ring_[(first_ + victim) % kNoticesMax].kind == DRBD_NOTICE_OPERATION)
             victim++;
+        if (victim == count_)
+            victim = 0;  // nothing but operations: the oldest has had its time
         for (unsigned i = victim; i > 0; i--)
             ring_[(first_ + i) % kNoticesMax] = ring_[(first_ + i - 1) % kNoticesMax];
         first_ = (first_ + 1) % kNoticesMax;

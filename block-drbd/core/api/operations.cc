@@ -45,6 +45,9 @@ Result<void> Volume::check_free() const {
     if (operation_.pending())
         return Error::of(ErrorCode::InUse, "operation %llu (%s) is pending on volume %u: wait for its end",
                          static_cast<unsigned long long>(operation_.number), name_of(operation_.kind), number_);
+    if (owner_.role_operation() != 0)
+        return Error::of(ErrorCode::InUse, "operation %llu (set-role) is pending: wait for its end",
+                         static_cast<unsigned long long>(owner_.role_operation()));
     return {};
 }
 
@@ -138,9 +141,13 @@ Result<uint64_t> Volume::create_md(const DrbdDiskConfig& config, const DrbdCreat
         return free.error();
     if (state_.disk != DiskState::Diskless)
         return refused("create-md", "a disk is attached; detach it first");
+    const DrbdDiskConfig before = disk_.config;
     disk_.config = config;
-    if (auto good = create_.start(options); !good)
+    if (auto good = create_.start(options); !good) {
+        disk_.release();
+        disk_.config = before;
         return good.error();
+    }
     return begin_operation(OperationKind::CreateMd, OperationPhase::Queued, state_);
 }
 
@@ -167,6 +174,8 @@ Result<uint64_t> Volume::outdate() {
         return refused("outdate", "no disk is attached");
     if (state_.disk < DiskState::Outdated)
         return refused("outdate", "the disk is already worse than Outdated");
+    if (state_.role == Role::Primary)
+        return refused("outdate", "this node is Primary and its data is in use; make it Secondary first");
     if (auto verdict = decide_change(state_, target, ChangeKind::Soft, policy_, result); !verdict.ok())
         return refused("outdate", verdict.reason);
     const uint64_t number = begin_operation(OperationKind::Outdate, OperationPhase::WaitRequests, target);
@@ -205,8 +214,9 @@ void Volume::record_role(uint64_t operation, Role role, bool force) {
 void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     State wanted = state_;
     wanted.role = role;
-    if (is_attached())
-        wanted.disk = disk_with_role_;
+    if (disk_with_role_)
+        wanted.disk = *disk_with_role_;
+    disk_with_role_.reset();
     demoting_ = false;
     change_state(ChangeKind::Hard, wanted, reason, operation);
     refresh_access();
@@ -254,6 +264,7 @@ void Volume::start_settling() {
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
     case OperationKind::SetRole:
+        io_.want_generation(false);  // if one is needed, it is made here
         if (target.role == Role::Primary) {
             // Spec 5.8: writes of this Primary will not reach the peer, so they
             // are a new generation; it is stable before the role is taken.
@@ -278,6 +289,11 @@ void Volume::start_settling() {
     operation_.phase = OperationPhase::Queued;
 }
 
+void Volume::generation_is_stable() {
+    exposed_uuid_ = disk_.uuids.current;
+    io_.generation_stable();
+}
+
 void Volume::activity_ended() {
     Activity* ended = current_;
     current_ = nullptr;
@@ -288,7 +304,7 @@ void Volume::activity_ended() {
         else if (ended == &transaction_)
             io_.transaction_committed();
         else
-            io_.generation_stable();
+            generation_is_stable();
     } else if (ok) {
         operation_succeeded();
     } else {
@@ -302,10 +318,14 @@ void Volume::operation_succeeded() {
     case OperationKind::Attach:
     case OperationKind::Activate: {
         const bool primary = operation_.target.role == Role::Primary;
+        if (!primary && owner_.role() == Role::Primary) {
+            operation_failed(Error::of(ErrorCode::Refused, "the resource became Primary meanwhile: attach again"));
+            return;
+        }
         size_ = disk_.size;
         if (attach_.remark()[0] != '\0')
             owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
-        io_.set_has_disk(true);
+        io_.disk_came();
         primary_recorded_ = primary;
         State wanted = state_;
         wanted.role = operation_.target.role;
@@ -313,8 +333,7 @@ void Volume::operation_succeeded() {
         wanted.peer_disk = attach_.peer_disk_state();
         change_state(ChangeKind::Hard, wanted, attach_.why(), operation_.number);
         // Activation makes no generation; the first write of a guest does.
-        if (primary && disk_.uuids.bitmap == 0)
-            io_.want_generation();
+        io_.want_generation(primary && disk_.uuids.bitmap == 0);
         exposed_uuid_ = disk_.uuids.current;
         const bool activated = operation_.kind == OperationKind::Activate;
         end_operation({});

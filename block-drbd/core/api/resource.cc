@@ -54,21 +54,13 @@ Result<uint64_t> DrbdResource::set_role(Role role, bool force) {
     }
     for (unsigned i = 0; i < nr_volumes_; i++) {
         const Volume* v = volumes_[i].get();
-        if (!v) {
-            if (role == Role::Secondary)
-                continue;
-            return Error::of(ErrorCode::Refused, "volume %u of resource '%s' is not open: a role concerns all volumes", i,
-                             name_);
-        }
-        if (v->operation().pending())
+        if (!v && role == Role::Secondary)
+            continue;
+        if (v && v->operation().pending())
             return Error::of(ErrorCode::InUse, "operation %llu (%s) is pending on volume %u: wait for its end",
                              static_cast<unsigned long long>(v->operation().number), name_of(v->operation().kind), i);
-        if (const StateVerdict verdict = v->may_change_role(role, force); !verdict.ok())
-            return Error::of(ErrorCode::Refused, "volume %u cannot become %s: %s (disk %s)%s", i, name_of(role),
-                             verdict.reason, name_of(v->state().disk),
-                             verdict.code == StateCode::NoUpToDateDisk && !force && v->is_attached()
-                                 ? "; 'force' declares this node's data good"
-                                 : "");
+        if (auto allowed = check_role(i, role, force); !allowed)
+            return allowed.error();
     }
 
     change_ = {.number = new_operation_number(), .role = role, .waiting = 1};
@@ -136,12 +128,27 @@ void DrbdResource::on_left() {
     take_role(Role::Secondary, "the last volume was closed", 0);
 }
 
+Result<void> DrbdResource::check_role(unsigned number, Role role, bool force) const {
+    const Volume* v = volumes_[number].get();
+    if (!v)
+        return Error::of(ErrorCode::Refused, "volume %u of resource '%s' is not open: a role concerns all volumes", number,
+                         name_);
+    const StateVerdict verdict = v->may_change_role(role, force);
+    if (verdict.ok())
+        return {};
+    return Error::of(ErrorCode::Refused, "volume %u cannot become %s: %s (disk %s)%s", number, name_of(role),
+                     verdict.reason, name_of(v->state().disk),
+                     verdict.code == StateCode::NoUpToDateDisk && !force && v->is_attached()
+                         ? "; 'force' declares this node's data good"
+                         : "");
+}
+
 const char* DrbdResource::why_not_promotable() const {
     for (unsigned i = 0; i < nr_volumes_; i++) {
-        if (!volumes_[i])
-            return "not all volumes are open";
-        if (const StateVerdict verdict = volumes_[i]->may_change_role(Role::Primary, false); !verdict.ok())
-            return verdict.reason;
+        if (auto allowed = check_role(i, Role::Primary, false); !allowed) {
+            std::snprintf(why_not_promotable_, sizeof why_not_promotable_, "%s", allowed.error().text);
+            return why_not_promotable_;
+        }
     }
     return nullptr;
 }

@@ -30,12 +30,13 @@ struct DrbdResource final : private drbd::VolumeOwner {
     // Why a promotion would be refused now; null if it would not.
     const char* why_not_promotable() const;
 
+
     drbd::RequestPool& requests() { return pool_; }
     const drbd::RequestPool& requests() const { return pool_; }
     drbd::Notices& notices() override { return notices_; }
     const drbd::Notices& notices() const { return notices_; }
     drbd::Role role() const override { return role_; }
-    uint64_t role_operation() const { return change_.number; }
+    uint64_t role_operation() const override { return change_.number; }
     uint32_t pending() const;
 
   private:
@@ -48,6 +49,7 @@ struct DrbdResource final : private drbd::VolumeOwner {
 
     void take_role(drbd::Role role, const char* reason, uint64_t operation);
     void end_change();
+    drbd::Result<void> check_role(unsigned volume, drbd::Role role, bool force) const;
 
     char name_[64];
     unsigned nr_volumes_;
@@ -57,6 +59,7 @@ struct DrbdResource final : private drbd::VolumeOwner {
     std::unique_ptr<drbd::Volume> volumes_[DRBD_MAX_VOLUMES];
     drbd::Role role_ = drbd::Role::Secondary;
     uint64_t last_operation_ = 0;
+    mutable char why_not_promotable_[DRBD_ERROR_SIZE] = "";
 
     // The change of role that is under way.
     struct RoleChange {

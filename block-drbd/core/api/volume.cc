@@ -153,7 +153,6 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
 
 void Volume::on_generation_wanted() {
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), true);
-    exposed_uuid_ = disk_.uuids.current;
     generation_due_ = true;
 }
 
@@ -168,14 +167,18 @@ void Volume::lose_disk(const char* reason) {
     generation_due_ = false;
     current_ = nullptr;
     job_ready_ = false;
-    io_.set_has_disk(false);
+    io_.disk_went(false);
     io_.fail_waiting(-EIO);
 }
 
 // Nobody uses the disk any more.  A null reason keeps the one that it failed for.
 void Volume::disk_is_gone(const char* reason) {
     DRBD_ASSERT(io_.in_flight() == 0 && !job_out_);
-    io_.set_has_disk(false);
+    const bool orderly = reason && operation_.pending() && !operation_.forced && state_.disk != DiskState::Failed;
+    io_.disk_went(orderly);
+    io_.want_generation(false);
+    generation_due_ = false;
+    disk_with_role_.reset();
     char why[DRBD_ERROR_SIZE];
     std::snprintf(why, sizeof why, "%s", reason ? reason : disk_reason_);
     State wanted = state_;
@@ -196,8 +199,11 @@ void Volume::disk_is_gone(const char* reason) {
     }
     leaving_ = demoting_ = false;
     refresh_access();
-    if (left)
+    if (left) {
+        // Whoever uses the image next may write it; that is no other data.
+        exposed_uuid_ = 0;
         owner_.on_left();
+    }
 }
 
 void Volume::fill_status(DrbdVolumeStatus& status) const {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "core/api/notices.h"
 #include "core/metadata/attach.h"
@@ -51,6 +52,8 @@ class VolumeOwner {
     virtual Notices& notices() = 0;
     virtual RequestPool& pool() = 0;
     virtual Role role() const = 0;
+    // The number of a change of role that is under way, or 0.
+    virtual uint64_t role_operation() const = 0;
     // The volume's part of a change of role has ended.
     virtual void on_role_recorded(unsigned volume, const Result<void>& result) = 0;
     // A disk was activated in this role.
@@ -106,7 +109,7 @@ class Volume final : private GuestIoListener {
     bool is_at_rest() const {
         return state_.disk == DiskState::Diskless && !operation_.pending() && io_.in_flight() == 0;
     }
-    bool needs_disk() const { return state_.disk != DiskState::Diskless || operation_.pending(); }
+    bool needs_disk() const { return state_.disk != DiskState::Diskless; }
     uint64_t bytes() const { return to_bytes(size_).value; }
     void fill_status(DrbdVolumeStatus& status) const;
 
@@ -125,6 +128,7 @@ class Volume final : private GuestIoListener {
     void start_attach(const DrbdDiskConfig& config);
     void start_settling();
     void activity_ended();
+    void generation_is_stable();
     void operation_succeeded();
     void operation_failed(const Error& error);
 
@@ -148,7 +152,7 @@ class Volume final : private GuestIoListener {
     Operation operation_;
     bool leaving_ = false;     // no new request reaches the disk
     bool demoting_ = false;    // no new write does
-    DiskState disk_with_role_ = DiskState::Diskless;  // what a recorded role makes of the disk
+    std::optional<DiskState> disk_with_role_;  // what the recorded role makes of the disk
 
     AttachActivity attach_{disk_};
     TransactionActivity transaction_{disk_};

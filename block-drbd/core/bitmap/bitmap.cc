@@ -49,6 +49,12 @@ void Bitmap::set_word(uint64_t index, uint64_t value) {
 }
 
 void Bitmap::loaded() {
+    // A tool may have marked a whole extent, and so bits past the end.
+    for (uint64_t bit = bits_; bit < pages_ * kBitsPerPage; bit = round_down(bit, 8) + 8)
+        if (data_.data()[bit / 8] >> (bit % 8) != 0) {
+            mark_dirty(bit, bit + 1, kDirty);
+            break;
+        }
     metafmt::clear_bits_past_end(data_.data(), bits_);
     count_ = 0;
     for (uint64_t i = 0; i < data_.size().value / 8; i++)

@@ -18,6 +18,10 @@ uint64_t fresh_uuid(Random& random) {
 
 Uuids with_new_generation(const Uuids& old, Random& random) {
     Uuids result = old;
+    if (old.bitmap != 0 && !same_generation(old.bitmap, metafmt::kUuidJustCreated)) {
+        result.history[1] = old.history[0];
+        result.history[0] = old.bitmap;
+    }
     result.bitmap = old.current;
     result.current = fresh_uuid(random);
     return result;

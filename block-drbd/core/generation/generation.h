@@ -21,7 +21,9 @@ inline bool same_generation(uint64_t a, uint64_t b) {
 }
 
 // A new current identifier for writes that the peer will not see; what was
-// current becomes the one that the bitmap counts from.
+// current becomes the one that the bitmap counts from.  A generation that the
+// bitmap counted from before (forced promotions) goes into the history, so that
+// a peer that still has it is known, and gets a full resync (rule 80).
 Uuids with_new_generation(const Uuids& old, Random& random);
 
 // Bit 0 follows the role.

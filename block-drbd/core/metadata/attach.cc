@@ -14,7 +14,7 @@ using metafmt::MdFlag;
 void AttachActivity::start(const Terms& terms) {
     begin();
     terms_ = terms;
-    phase_ = Phase::ReadSuperblock;
+    phase_ = Phase::Flush;
     position_ = 0;
     mark_all_ = apply_ = false;
     remark_[0] = '\0';
@@ -22,15 +22,21 @@ void AttachActivity::start(const Terms& terms) {
 
 bool AttachActivity::next(DrbdJob& job) {
     switch (phase_) {
+    case Phase::Flush:
+        doing_ = "flushing image and metadata";
+        start_job(job, DRBD_JOB_WRITE);
+        job.flush_image_first = job.flush_after = true;
+        phase_ = Phase::ReadSuperblock;
+        return true;
     case Phase::ReadSuperblock: {
         doing_ = "reading the superblock";
         auto position = metafmt::superblock_position(placement_of(disk_.config), disk_.metadata_device_size());
         if (!position) {
-            fail(position.error());
+            give_up(position.error());
             return false;
         }
         if (auto made = disk_.pages.allocate(Bytes(kJobPagesMax * kBlockSize), "metadata buffers"); !made) {
-            fail(made.error());
+            give_up(made.error());
             return false;
         }
         start_job(job, DRBD_JOB_READ);
@@ -43,7 +49,7 @@ bool AttachActivity::next(DrbdJob& job) {
         if (good)
             good = allocate();
         if (!good) {
-            fail(good.error());
+            give_up(good.error());
             return false;
         }
         phase_ = Phase::ReadRing;
@@ -72,9 +78,7 @@ bool AttachActivity::next(DrbdJob& job) {
             return true;
         [[fallthrough]];
     case Phase::WriteSuperblock:
-        doing_ = "writing the superblock";
-        disk_.superblock = superblock_in_use();
-        fill_superblock(disk_, disk_.superblock, job);
+        write_superblock(Role::Secondary, job);
         position_ = 0;
         phase_ = Phase::WriteRing;
         return true;
@@ -85,20 +89,34 @@ bool AttachActivity::next(DrbdJob& job) {
             return true;
         }
         [[fallthrough]];
-    case Phase::Done:
+    case Phase::WritePrimary:
         phase_ = Phase::Done;
-        ring_.release();
-        replay_.reset();
+        if (terms_.role == Role::Primary) {
+            write_superblock(Role::Primary, job);
+            return true;
+        }
+        [[fallthrough]];
+    case Phase::Done:
+        release_scratch();
         return false;
     }
     assertion_failed("phase", __FILE__, __LINE__);
 }
 
 void AttachActivity::failed(int error) {
+    fail_io(doing_, error);
+    release_scratch();
+}
+
+void AttachActivity::give_up(const Error& error) {
+    fail(error);
+    release_scratch();
+}
+
+void AttachActivity::release_scratch() {
     phase_ = Phase::Done;
     ring_.release();
     replay_.reset();
-    fail_io(doing_, error);
 }
 
 Result<void> AttachActivity::check_superblock() {
@@ -135,6 +153,12 @@ Result<void> AttachActivity::check_superblock() {
                          "give it its old size back, or make new metadata (create-md) and sync it from the peer",
                          static_cast<unsigned long long>(capacity.value),
                          static_cast<unsigned long long>(agreed.value));
+    if (agreed.value == 0 && disk_.config.placement != DRBD_PLACEMENT_INTERNAL && capacity < disk_.image_size())
+        return Error::of(ErrorCode::TooSmall,
+                         "the bitmap covers %llu sectors, the image has %llu: use a larger metadata device, and make the "
+                         "metadata anew (create-md)",
+                         static_cast<unsigned long long>(capacity.value),
+                         static_cast<unsigned long long>(disk_.image_size().value));
     // Without a peer the agreed size stays, even if the image has grown.
     disk_.size = agreed.value != 0 ? agreed : capacity;
     if (disk_.size.value == 0)
@@ -230,9 +254,12 @@ void AttachActivity::apply_log() {
 }
 
 // In use by a node that has no connection.
-metafmt::Superblock AttachActivity::superblock_in_use() const {
-    return superblock_of(disk_, {.role = terms_.role, .disk = disk_state_, .peer_disk = peer_disk_state_},
-                         Cleanness::InUse);
+void AttachActivity::write_superblock(Role role, DrbdJob& job) {
+    doing_ = "writing the superblock";
+    disk_.uuids = with_role(disk_.uuids, role == Role::Primary);
+    disk_.superblock =
+        superblock_of(disk_, {.role = role, .disk = disk_state_, .peer_disk = peer_disk_state_}, Cleanness::InUse);
+    fill_superblock(disk_, disk_.superblock, job);
 }
 
 const char* AttachActivity::why() const {

@@ -3,12 +3,16 @@
 // apply-al would do, and marks the metadata as in use (spec 8.2, 8.4; why in
 // this order: docs/METADATA.md).
 //
-//   1 read the superblock; check it against the device
-//   2 read the ring; if the node was Primary, find what was hot
-//   3 read the bitmap, set the bits of hot extents (or all)
-//   4 write the changed pages, flush        every difference is marked
-//   5 write the superblock: in use, no longer "was Primary", but crashed
-//   6 initialise the ring, flush            only if it is not
+//   1 flush image and metadata: what a killed process left in the host's cache
+//     is read next, and must be stable before it is believed
+//   2 read the superblock; check it against the device
+//   3 read the ring; if the node was Primary, find what was hot
+//   4 read the bitmap, set the bits of hot extents (or all)
+//   5 write the changed pages, flush        every difference is marked
+//   6 write the superblock: in use, no longer "was Primary", but crashed
+//   7 initialise the ring, flush            only if it is not
+//   8 as Primary: write the superblock again, with "is Primary", now that the
+//     ring may be relied on
 //
 // In: Disk::config.  Out: Disk filled, or the error.  Reading the bitmap goes
 // straight into its memory, many pieces at once.
@@ -45,8 +49,8 @@ class AttachActivity final : public Activity {
 
   private:
     enum class Phase {
-        ReadSuperblock, CheckSuperblock, ReadRing, Replay, ReadBitmap, ApplyLog, WriteBitmap,
-        WriteSuperblock, WriteRing, Done,
+        Flush, ReadSuperblock, CheckSuperblock, ReadRing, Replay, ReadBitmap, ApplyLog, WriteBitmap,
+        WriteSuperblock, WriteRing, WritePrimary, Done,
     };
 
     Result<void> check_superblock();
@@ -55,7 +59,9 @@ class AttachActivity final : public Activity {
     void replay();
     bool read_bitmap(DrbdJob& job);
     void apply_log();
-    metafmt::Superblock superblock_in_use() const;
+    void write_superblock(Role role, DrbdJob& job);
+    void give_up(const Error& error);
+    void release_scratch();
 
     Disk& disk_;
     Terms terms_;

@@ -32,6 +32,10 @@ Result<void> CreateActivity::start(const DrbdCreateMd& options) {
     const Sector capacity = metafmt::capacity_max(disk_.layout, disk_.image_size());
     if (capacity.value == 0)
         return Error::of(ErrorCode::TooSmall, "the image has no room for data beside the metadata");
+    if (disk_.config.placement != DRBD_PLACEMENT_INTERNAL && capacity < disk_.image_size())
+        return Error::of(ErrorCode::TooSmall,
+                         "the metadata device has room for the bitmap of %llu sectors, the image has %llu: use a larger one",
+                         ull(capacity.value), ull(disk_.image_size().value));
     // Each other placement writes elsewhere; only an internal one can meet the
     // superblock of DRBD 0.7.
     has_old_place_ = disk_.config.placement == DRBD_PLACEMENT_INTERNAL &&

@@ -26,6 +26,11 @@ DrbdStep GuestIo::local_done(Request& request, int result) {
 DrbdStep GuestIo::read_done(Request& request) {
     if (request.result != 0) {
         counters_.read_errors++;
+        // The peer's copy may be good where this one is not (spec 6.9).
+        if (has_disk_) {
+            const Sector start(request.range.start / kSectorSize);
+            disk_.bitmap.set_out_of_sync(start, Sector(request.range.end / kSectorSize) - start);
+        }
         listener_.on_disk_error(request.kind, request.range.start, request.range.end - request.range.start,
                                 request.result);
     }
@@ -68,6 +73,7 @@ DrbdStep GuestIo::finish(Request& request, int result) {
     request.step = DRBD_STEP_COMPLETE;
     if (request.holds_extents) {
         request.holds_extents = false;
+        eviction_possible_ = true;
         if (has_disk_)
             disk_.activity_log.drop(request.extents);
     }
@@ -112,7 +118,8 @@ int GuestIo::end(Request& request) {
 
 void GuestIo::fail_waiting(int error) {
     activity_log_starves_ = false;
-    generation_pending_ = false;
+    eviction_possible_ = true;
+    generation_pending_ = generation_wanted_ = false;
     for (RequestQueue* queue : {&wait_activity_log_, &reserved_, &wait_generation_, &wait_flush_})
         while (Request* request = queue->pop_front())
             finish_and_wake(*request, error);

@@ -3,18 +3,20 @@
 // counted; a flush must cover the count that stood when it came.  One flush at
 // a time is at the image; those that come meanwhile wait, and the next one
 // covers them all.  A flush whose writes are already covered returns at once.
+#include <cerrno>
+
 #include "core/request/guest_io.h"
 
 namespace drbd {
 
 DrbdStep GuestIo::begin_flush(Request& request) {
     request.flush_generation = written_generation_;
-    // Without a disk there is nothing that could be flushed; the writes that
-    // were lost with it have failed.
-    if (!has_disk_ || request.flush_generation == flushed_generation_) {
+    if (request.flush_generation == flushed_generation_) {
         counters_.flushes_saved++;
         return finish(request, 0);
     }
+    if (!has_disk_)
+        return finish(request, -EIO);  // writes were acknowledged, and lost with the disk
     if (running_flush_) {
         request.stage = Stage::WaitFlush;
         wait_flush_.push_back(request);

@@ -46,10 +46,21 @@ class GuestIo {
         read_error_ = read_error;
         write_error_ = write_error;
     }
-    // Flushes reach a disk only while there is one.
-    void set_has_disk(bool has_disk) { has_disk_ = has_disk; }
+    // Flushes reach a disk only while there is one.  A disk that comes was
+    // flushed by its attach.
+    void disk_came() {
+        has_disk_ = true;
+        flushed_generation_ = written_generation_;
+    }
+    // `flushed`: it went in an orderly way, after a flush; else what it had
+    // acknowledged and not flushed may be lost, and flushes say so.
+    void disk_went(bool flushed) {
+        has_disk_ = false;
+        if (flushed)
+            flushed_generation_ = written_generation_;
+    }
     // A new data generation must be stable before a write completes.
-    void want_generation() { generation_wanted_ = true; }
+    void want_generation(bool wanted) { generation_wanted_ = wanted; }
     void generation_stable();
 
     DrbdStep begin(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, unsigned flags, void* owner,
@@ -57,9 +68,13 @@ class GuestIo {
     DrbdStep local_done(Request& request, int result);
     int end(Request& request);
 
-    // Activity log.  A transaction is worth writing now.
+    // Activity log.  A transaction is worth writing now: as long as more cold
+    // writes are at the image than wait here, those will soon come back and
+    // share one (depth 64 then needs one transaction for 32 cold writes, and a
+    // lone write waits for nobody).
     bool wants_transaction() const {
-        return !wait_activity_log_.empty() && wait_activity_log_.size() >= cold_in_flight_;
+        return !wait_activity_log_.empty() && eviction_possible_ &&
+               wait_activity_log_.size() >= cold_in_flight_;
     }
     void reserve_for_transaction();
     void transaction_committed();
@@ -99,6 +114,7 @@ class GuestIo {
     OverlapTree tree_;
     RequestQueue wait_overlap_, wait_activity_log_, reserved_, wait_flush_, wait_generation_;
     bool activity_log_starves_ = false;  // the first waiter found nothing to evict
+    bool eviction_possible_ = true;      // an extent was given back since
     unsigned in_flight_ = 0, writes_in_flight_ = 0;
     unsigned cold_in_flight_ = 0;  // at the image, after having needed a transaction
 

@@ -20,6 +20,8 @@ DrbdStep GuestIo::begin(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, u
     request->range.start = offset;
     request->range.end = offset + bytes;
     in_flight_++;
+    if (bytes == 0 && kind != DRBD_REQUEST_FLUSH)
+        return refuse(*request, 0);  // nothing to do is no error
 
     switch (kind) {
     case DRBD_REQUEST_READ:
@@ -109,6 +111,7 @@ void GuestIo::reserve_for_transaction() {
             // With nothing else in the transaction, all slots are in use: keep
             // newcomers from taking them again before the first in line.
             activity_log_starves_ = reserved_.empty();
+            eviction_possible_ = !reserved_.empty();
             return;
         }
         wait_activity_log_.erase(*request);

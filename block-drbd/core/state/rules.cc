@@ -115,7 +115,7 @@ struct SoftRule {
 constexpr SoftRule kSoftRules[] = {
     {ResyncRunning, "a resync or verify is running",
      [](const State& o, const State& n, const StatePolicy&) {
-         return starting_sync(n) && o.connection > Connected && n.connection != o.connection;
+         return starting_sync(n) && o.connection > Connected;
      }},
     {AlreadyStandAlone, "already StandAlone",
      [](const State& o, const State& n, const StatePolicy&) {
