@@ -270,6 +270,8 @@ typedef struct DrbdJob {
     bool flush_image_first;
     bool fua;
     bool flush_after;
+    bool flush_foreign; /* the flushes must reach the disk even if this process wrote nothing:
+                           somebody before it may have */
     unsigned nr_parts;
     DrbdJobPart parts[DRBD_JOB_MAX_PARTS];
 } DrbdJob;

@@ -84,7 +84,6 @@ struct DrbdObject {
     QLIST_HEAD(, DrbdWait) waits;            /* lock */
     BDRVDrbdState *nodes[DRBD_MAX_VOLUMES];  /* written: BQL, list lock and lock */
     unsigned nr_nodes;      /* BQL */
-    bool want_primary;      /* BQL; some node was opened with role=primary */
     unsigned drain_suspended; /* BQL; see drbd-drain.c */
 
     QLIST_ENTRY(DrbdObject) list; /* list lock */
@@ -93,6 +92,9 @@ struct DrbdObject {
 DrbdObject *drbd_object_by_id(const char *id, Error **errp);
 bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp);
 void drbd_object_remove_node(DrbdObject *obj, BDRVDrbdState *s);
+/* Some open node was given role=primary; an administrator's word ends that. */
+bool drbd_object_wants_primary(DrbdObject *obj);
+void drbd_object_forget_primary(DrbdObject *obj);
 
 /* Visits all resources with the list lock held; any thread. */
 typedef void DrbdObjectFunc(DrbdObject *obj, void *opaque);
@@ -146,7 +148,7 @@ struct BDRVDrbdState {
     BdrvChild *metadata;    /* const; NULL: internal */
     DrbdPlacement placement;     /* const */
     uint32_t metadata_index;     /* const */
-    bool primary;           /* const; role=primary was given */
+    bool primary;           /* BQL; role=primary was given, and no role since */
 
     DrbdNodeOptions options;       /* BQL */
     DrbdNodeOptions *reopen;       /* BQL; what a reopen in progress will give */

@@ -48,6 +48,22 @@ static BdrvChild * GRAPH_RDLOCK drbd_job_target(BDRVDrbdState *s,
     return s->bs->file;
 }
 
+/*
+ * The block layer leaves out the flush of a node that this process has not
+ * written to; but the process before us may have written.  Counting one write
+ * for each node below makes the next flush a real one.
+ */
+static void coroutine_fn GRAPH_RDLOCK
+drbd_count_foreign_writes(BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    qatomic_inc(&bs->write_gen);
+    QLIST_FOREACH(child, &bs->children, next) {
+        drbd_count_foreign_writes(child->bs);
+    }
+}
+
 static int coroutine_fn GRAPH_RDLOCK drbd_job_step(void *opaque)
 {
     const DrbdJobStep *step = opaque;
@@ -55,6 +71,9 @@ static int coroutine_fn GRAPH_RDLOCK drbd_job_step(void *opaque)
     BdrvChild *target = drbd_job_target(step->s, step->target);
 
     if (!part) {
+        if (step->job->flush_foreign) {
+            drbd_count_foreign_writes(target->bs);
+        }
         return bdrv_co_flush(target->bs);
     }
     if (step->job->kind == DRBD_JOB_READ) {
@@ -108,9 +127,10 @@ static void coroutine_fn drbd_do_parts(DrbdJobRun *run)
     assert(run->helpers == 0);
 }
 
-static int coroutine_fn drbd_job_flush(BDRVDrbdState *s, DrbdJobTarget target)
+static int coroutine_fn drbd_job_flush(BDRVDrbdState *s, const DrbdJob *job,
+                                       DrbdJobTarget target)
 {
-    DrbdJobStep step = { .s = s, .target = target };
+    DrbdJobStep step = { .s = s, .job = job, .target = target };
 
     return drbd_with_graph_lock(drbd_job_step, &step);
 }
@@ -125,7 +145,7 @@ static int coroutine_fn drbd_do_job(BDRVDrbdState *s, const DrbdJob *job)
                    job->flush_image_first, job->flush_after);
 
     if (job->flush_image_first) {
-        ret = drbd_job_flush(s, DRBD_TARGET_IMAGE);
+        ret = drbd_job_flush(s, job, DRBD_TARGET_IMAGE);
         if (ret < 0) {
             return ret;
         }
@@ -135,7 +155,7 @@ static int coroutine_fn drbd_do_job(BDRVDrbdState *s, const DrbdJob *job)
         return run.ret;
     }
     if (job->flush_after) {
-        return drbd_job_flush(s, job->target);
+        return drbd_job_flush(s, job, job->target);
     }
     return 0;
 }
@@ -150,23 +170,28 @@ static const DrbdJob *coroutine_fn drbd_worker_next(BDRVDrbdState *s,
     drbd_lock(s->obj);
     *stop = s->worker.stop;
     job = *stop ? NULL : drbd_next_job(s->obj->core, s->volume);
-    if (job || *stop) {
-        drbd_unlock(s->obj);
-        if (*stop) {
-            bdrv_dec_in_flight(s->bs);
-        }
+    drbd_unlock(s->obj);
+    if (job) {
         return job;
     }
-
-    /*
-     * Sleep.  The flag is set with the lock that whoever queues a job needs, so
-     * no job is missed; the lock goes without a look at the queues, because
-     * asking for a job and getting none has filled none.
-     */
-    s->worker.sleeping = true;
-    qemu_mutex_unlock(&s->obj->lock);
     bdrv_dec_in_flight(s->bs);
     return NULL;
+}
+
+/*
+ * No job: asking for one may have ended an operation, so the queues were looked
+ * at first.  Now the flag is set with the lock that whoever queues a job needs,
+ * and no job is missed.  True if the worker is to yield.
+ */
+static bool coroutine_fn drbd_worker_may_sleep(BDRVDrbdState *s)
+{
+    QEMU_LOCK_GUARD(&s->obj->lock);
+    if (s->worker.stop || (drbd_resource_pending(s->obj->core) &
+                           (1u << (DRBD_PENDING_JOB_SHIFT + s->volume)))) {
+        return false;
+    }
+    s->worker.sleeping = true;
+    return true;
 }
 
 void coroutine_fn drbd_worker_entry(void *opaque)
@@ -185,7 +210,7 @@ void coroutine_fn drbd_worker_entry(void *opaque)
             drbd_on_job_done(s->obj->core, s->volume, ret);
             drbd_unlock(s->obj);
             bdrv_dec_in_flight(s->bs);
-        } else if (!stop) {
+        } else if (!stop && drbd_worker_may_sleep(s)) {
             qemu_coroutine_yield();
         }
     }

@@ -36,9 +36,6 @@ static void drbd_object_enter_main_loop(DrbdObject *obj)
         obj->notice_bh = aio_bh_new(qemu_get_aio_context(), drbd_notice_bh,
                                     obj);
     }
-    if (!obj->ctx) {
-        obj->ctx = qemu_get_aio_context();
-    }
 }
 
 DrbdObject *drbd_object_by_id(const char *id, Error **errp)
@@ -67,12 +64,40 @@ void drbd_object_foreach(DrbdObjectFunc *func, void *opaque)
     }
 }
 
+/*
+ * The thread of our own is made with the first node: qemu-nbd makes its objects
+ * before it forks, and threads do not survive that.
+ */
+static bool drbd_object_enter_thread(DrbdObject *obj, Error **errp)
+{
+    if (obj->ctx) {
+        return true;
+    }
+    if (!obj->iothread && module_object_class_by_name(TYPE_IOTHREAD)) {
+        g_autofree char *name = g_strdup_printf("drbd-%s", obj->id);
+
+        obj->iothread = object_new_with_props(TYPE_IOTHREAD,
+                                              object_get_internal_root(),
+                                              name, errp, NULL);
+        if (!obj->iothread) {
+            return false;
+        }
+        obj->own_iothread = true;
+    }
+    obj->ctx = obj->iothread ? ((IOThread *)obj->iothread)->ctx
+                             : qemu_get_aio_context();
+    return true;
+}
+
 bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp)
 {
     char error[DRBD_ERROR_SIZE];
     bool ok;
 
     GLOBAL_STATE_CODE();
+    if (!drbd_object_enter_thread(obj, errp)) {
+        return false;
+    }
     WITH_QEMU_LOCK_GUARD(&drbd_list_lock) {
         drbd_lock(obj);
         ok = drbd_volume_open(obj->core, s->volume, error);
@@ -107,41 +132,50 @@ void drbd_object_remove_node(DrbdObject *obj, BDRVDrbdState *s)
     object_unref(OBJECT(obj));
 }
 
+bool drbd_object_wants_primary(DrbdObject *obj)
+{
+    GLOBAL_STATE_CODE();
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        if (obj->nodes[i] && obj->nodes[i]->primary) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void drbd_object_forget_primary(DrbdObject *obj)
+{
+    GLOBAL_STATE_CODE();
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        if (obj->nodes[i]) {
+            obj->nodes[i]->primary = false;
+        }
+    }
+}
+
+/* The thread that the user names, if any. */
 static bool drbd_object_find_thread(DrbdObject *obj, Error **errp)
 {
-    if (!module_object_class_by_name(TYPE_IOTHREAD)) {
-        if (obj->iothread_id) {
-            error_setg(errp, "This program has no iothread objects; leave the "
-                       "property 'iothread' out");
-            return false;
-        }
+    Object *found;
+
+    if (!obj->iothread_id) {
         return true;
     }
-
-    if (obj->iothread_id) {
-        Object *found =
-            object_resolve_path_component(object_get_objects_root(),
-                                          obj->iothread_id);
-        obj->iothread = object_dynamic_cast(found, TYPE_IOTHREAD);
-        if (!obj->iothread) {
-            error_setg(errp, "There is no iothread '%s'; create it first with "
-                       "-object iothread,id=%s or object-add",
-                       obj->iothread_id, obj->iothread_id);
-            return false;
-        }
-        object_ref(obj->iothread);
-    } else {
-        g_autofree char *name = g_strdup_printf("drbd-%s", obj->id);
-
-        obj->iothread = object_new_with_props(TYPE_IOTHREAD,
-                                              object_get_internal_root(),
-                                              name, errp, NULL);
-        if (!obj->iothread) {
-            return false;
-        }
-        obj->own_iothread = true;
+    if (!module_object_class_by_name(TYPE_IOTHREAD)) {
+        error_setg(errp, "This program has no iothread objects; leave the "
+                   "property 'iothread' out");
+        return false;
     }
-    obj->ctx = ((IOThread *)obj->iothread)->ctx;
+    found = object_resolve_path_component(object_get_objects_root(),
+                                          obj->iothread_id);
+    obj->iothread = object_dynamic_cast(found, TYPE_IOTHREAD);
+    if (!obj->iothread) {
+        error_setg(errp, "There is no iothread '%s'; create it first with "
+                   "-object iothread,id=%s or object-add",
+                   obj->iothread_id, obj->iothread_id);
+        return false;
+    }
+    object_ref(obj->iothread);
     return true;
 }
 

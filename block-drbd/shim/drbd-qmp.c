@@ -88,6 +88,8 @@ DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
     drbd_unlock(obj);
     if (!number) {
         error_setg(errp, "%s", error);
+    } else {
+        drbd_object_forget_primary(obj);
     }
     return drbd_operation(number);
 }

@@ -95,8 +95,7 @@ static bool drbd_open_promote(BDRVDrbdState *s, Error **errp)
     DrbdWait wait = { 0 };
     uint64_t operation;
 
-    obj->want_primary |= s->primary;
-    if (!obj->want_primary) {
+    if (!drbd_object_wants_primary(obj)) {
         return true;
     }
 

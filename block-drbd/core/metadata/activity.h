@@ -43,7 +43,7 @@ class Activity {
 inline void start_job(DrbdJob& job, DrbdJobKind kind) {
     job.kind = kind;
     job.target = DRBD_TARGET_METADATA;
-    job.flush_image_first = job.fua = job.flush_after = false;
+    job.flush_image_first = job.fua = job.flush_after = job.flush_foreign = false;
     job.nr_parts = 0;
 }
 

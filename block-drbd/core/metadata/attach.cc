@@ -25,7 +25,7 @@ bool AttachActivity::next(DrbdJob& job) {
     case Phase::Flush:
         doing_ = "flushing image and metadata";
         start_job(job, DRBD_JOB_WRITE);
-        job.flush_image_first = job.flush_after = true;
+        job.flush_image_first = job.flush_after = job.flush_foreign = true;
         phase_ = Phase::ReadSuperblock;
         return true;
     case Phase::ReadSuperblock: {
