@@ -174,7 +174,8 @@ void Volume::lose_disk(const char* reason) {
 // Nobody uses the disk any more.  A null reason keeps the one that it failed for.
 void Volume::disk_is_gone(const char* reason) {
     DRBD_ASSERT(io_.in_flight() == 0 && !job_out_);
-    const bool orderly = reason && operation_.pending() && !operation_.forced && state_.disk != DiskState::Failed;
+    // An attach that failed and a node without a disk have flushed nothing.
+    const bool orderly = reason && operation_.pending() && !operation_.forced && is_attached();
     io_.disk_went(orderly);
     io_.want_generation(false);
     generation_due_ = false;

@@ -39,8 +39,7 @@ TEST(GenerationGate, TheFirstWriteCompletesWhenItsGenerationIsStable) {
     EXPECT_EQ(node.status().current_uuid, node.superblock(0).uuids.current);
 }
 
-// The transaction is hot already and the image quick: the completion waits.
-TEST(GenerationGate, AWriteThatTheImageHasDoneWaitsForTheSuperblock) {
+TEST(GenerationGate, WritesThatComeTogetherShareOne) {
     Node node;
     activated(node);
     Guest& a = node.write(0);
