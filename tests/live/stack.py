@@ -41,7 +41,7 @@ class Stack:
         self.workspace = workspace
         kind = SystemEmulator if emulator else StorageDaemon
         self.daemon = kind(arguments or [], folder=str(workspace.path), name=name)
-        self.resource = resource or resource_object("r0")
+        self.resource = resource_object("r0") if resource is None else resource
         self._guests: List[GuestDisk] = []
 
     def __enter__(self) -> "Stack":
