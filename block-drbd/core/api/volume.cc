@@ -3,6 +3,7 @@
 #include "core/api/volume.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "core/metadata/superblock_content.h"

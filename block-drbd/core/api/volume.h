@@ -166,7 +166,7 @@ class Volume final : private GuestIoListener {
     bool job_ready_ = false;   // job_ waits to be handed out
     bool job_out_ = false;
     unsigned drained_ = 0;
-    uint64_t jobs_ = 0, bitmap_pages_ = 0;
+    uint64_t jobs_ = 0;
 };
 
 }  // namespace drbd

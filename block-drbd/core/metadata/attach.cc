@@ -2,6 +2,7 @@
 #include "core/metadata/attach.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <new>
 
 #include "core/metadata/bitmap_write.h"
