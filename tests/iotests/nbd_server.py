@@ -24,7 +24,7 @@ REAL = os.environ["IOTESTS_NBD"]
 STATE = os.environ["IOTESTS_STATE"]
 TOOLS = os.environ["BLOCK_DRBD_BIN"]
 SECTOR = 512
-METADATA_BYTES = 4 << 20     # enough bits for 100 GiB; the tests' images are smaller
+BYTES_PER_BITMAP_BYTE = 8 * 4096
 UP_TO_DATE = "0000000000001234:0:0:0:1:1"
 # Options of qemu-nbd that have a value, with one letter or a word.
 WITH_VALUE = set("-f --format -k --socket -p --port -b --bind -e --shared -x --export-name -D --description "
@@ -70,10 +70,10 @@ def run(*command):
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def make_metadata(name):
+def make_metadata(name, size):
     metadata = os.path.join(STATE, name + ".md")
     with open(metadata, "wb") as image:
-        image.truncate(METADATA_BYTES)
+        image.truncate(size // BYTES_PER_BITMAP_BYTE + (1 << 20))
     run("qdrbdmeta", "--force", "--meta", "external", "create-md", metadata)
     run("qdrbdmeta", "--force", "--meta", "external", "set-gi", metadata, UP_TO_DATE)
     return metadata
@@ -102,7 +102,7 @@ def main():
     name = hashlib.sha256(path.encode()).hexdigest()[:16] + f"-{os.getpid()}"
     node = {"driver": "drbd", "resource": "r0", "role": "primary", "discard": "unmap"}
     node.update({"file." + key: value for key, value in image_node(path, name).items()})
-    node.update({"metadata.driver": "file", "metadata.filename": make_metadata(name)})
+    node.update({"metadata.driver": "file", "metadata.filename": make_metadata(name, os.path.getsize(path))})
     text = ",".join(f"{key}={value.replace(',', ',,')}" for key, value in node.items())
     note("driver " + path)
     os.execv(REAL, [REAL, *options, "--object", "drbd-resource,id=r0", "--image-opts", text])
