@@ -42,7 +42,7 @@ TEST_P(PowerLoss, LosesNothingThatWasPromised) {
         live(one, GetParam());
         return;
     }
-    const uint64_t seeds = from_environment("DRBD_TEST_SEEDS", 4);
+    const uint64_t seeds = from_environment("DRBD_TEST_SEEDS", 2);
     for (uint64_t seed = 1; seed <= seeds && !HasFatalFailure(); seed++)
         live(seed, GetParam());
 }
