@@ -85,8 +85,12 @@ def image_node(path, name):
         return {"driver": "raw", "file.driver": "file", "file.filename": path, "file.discard": "unmap"}
     # Made with a data file of its own, because creating one would empty the test's image.
     qcow2 = os.path.join(STATE, name + ".qcow2")
+    size = os.path.getsize(path)
+    # A raw data file means that all tables are written now: few for a test with terabytes.
+    clusters = ",cluster_size=2M" if size > 64 << 30 else ""
     run("qemu-img", "create", "-q", "-f", "qcow2", "-o",
-        f"data_file={qcow2}.data,data_file_raw=on", qcow2, str(os.path.getsize(path)))
+        f"data_file={qcow2}.data,data_file_raw=on{clusters}", qcow2, str(size))
+    os.unlink(qcow2 + ".data")
     return {"driver": "qcow2", "discard": "unmap", "file.driver": "file",
             "file.filename": qcow2, "data-file.driver": "file", "data-file.filename": path,
             "data-file.discard": "unmap"}
