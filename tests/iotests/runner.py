@@ -13,12 +13,13 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 from typing import Dict, List, Optional, Tuple
 
 from blockdrbd import repository_root
+from blockdrbd.images import temporary_root
 from blockdrbd.paths import program, program_folder
 
+__all__ = ["reference", "run", "servers_started", "temporary_root"]
 HERE = pathlib.Path(__file__).resolve().parent
 DEADLINE_S = 280
 # Not about the block layer: 297 runs linters over the tests' own sources.
@@ -71,7 +72,7 @@ def run(folder, layer: Optional[str], tests: List[str]) -> Tuple[Dict[str, str],
 
 
 def end_leftovers(folder: pathlib.Path, runner: subprocess.Popen) -> None:
-    """Kills what is left of a run: the runner's session, and servers that have our folder in their arguments."""
+    """Kills what is left of a run: the runner's process group, and servers with our folder in their arguments."""
     try:
         os.killpg(runner.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -111,7 +112,3 @@ def reference(folder) -> Dict[str, str]:
     part.write_text(json.dumps({"qemu": key, "results": results}, indent=1), encoding="utf-8")
     part.replace(stored)
     return results
-
-
-if __name__ == "__main__":
-    sys.exit("this is a library of test_iotests.py")

@@ -2,6 +2,8 @@
 """The driver in qemu-system: stop and cont under load, insertion below a
 running device, a Primary that loses its writer."""
 
+import json
+
 import pytest
 
 from blockdrbd import QmpError, drbd_node, query_drbd
@@ -144,7 +146,6 @@ def test_resize_is_refused(machine):
 
 def test_command_line(workspace):
     """Everything on the command line, as libvirt's or a script's start of a guest is."""
-    import json
     path = workspace / "f0.raw"
     with open(path, "wb") as image:
         image.truncate(IMAGE_BYTES)

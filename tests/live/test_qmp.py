@@ -8,7 +8,7 @@ import pytest
 
 from blockdrbd import OperationFailed, QmpError, query_drbd, repository_root, resource_object
 from blockdrbd.operation import start_operation
-from stack import BLOCK, pattern
+from stack import BLOCK, Stack, pattern
 
 pytestmark = pytest.mark.storage_daemon
 
@@ -74,7 +74,6 @@ def test_query_is_complete(stack):
 
 
 def test_query_without_resources(workspace):
-    from stack import Stack
     with Stack(workspace, resource={}) as stack:
         assert query_drbd(stack.qmp) == []
 
