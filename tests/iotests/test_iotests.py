@@ -4,7 +4,9 @@ pass as without it, over a raw image and again over qcow2.
 
 One result for each test of `./check -raw -nbd` that QEMU's own runner does not
 skip, and each layer.  A test that fails without the driver as well says nothing
-about it and is reported as skipped, with that reason.
+about it and is reported as skipped, with that reason.  Several of QEMU's tests
+have races of their own (205, 241); one that fails is run again alone, at most
+twice, before it counts as failed.
 """
 
 import functools
@@ -29,7 +31,15 @@ def with_driver(layer):
     tests = [name for name, result in reference().items() if result != "not run"]
     with tempfile.TemporaryDirectory(prefix="iot-", dir=runner.temporary_root()) as folder:
         results, output = runner.run(folder, layer, tests)
-        return results, output, runner.servers_started(folder)
+        servers = runner.servers_started(folder)
+    for _ in range(2):
+        doubtful = [name for name in tests if results.get(name) != "pass" and reference()[name] == "pass"]
+        if not doubtful:
+            break
+        with tempfile.TemporaryDirectory(prefix="iot-", dir=runner.temporary_root()) as folder:
+            again, output = runner.run(folder, layer, doubtful, jobs=1)
+            results.update(again)
+    return results, output, servers
 
 
 def pytest_generate_tests(metafunc):

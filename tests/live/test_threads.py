@@ -50,17 +50,17 @@ def test_many_connections(stack, of_the_resource):
 
 def test_one_export_in_several_threads(stack):
     """Requests of one node from several threads at once: an export over a list of IOThreads, where
-    QEMU has that (10.1); before, that takes a guest with several virtqueues (tests/guest)."""
+    QEMU has that; elsewhere it takes a guest with several virtqueues."""
     names = ["io0", "io1", "io2"]
     for name in names:
         stack.daemon.object_add({"qom-type": "iothread", "id": name})
     stack.ready(al_extents=67)
-    version = stack.qmp.version["qemu"]
-    if (version["major"], version["minor"]) < (10, 1):
-        with pytest.raises(QmpError, match="iothread"):
-            nbd_exports(stack, 1, {"iothread": names})
-        return
-    path = nbd_exports(stack, 1, {"iothread": names})
+    try:
+        path = nbd_exports(stack, 1, {"iothread": names})
+    except QmpError as error:
+        if "Invalid parameter type" not in error.description:
+            raise
+        pytest.skip("this QEMU's exports run in one IOThread each")
     share = stack.volume()["size"] // BLOCK // 6
     writers = [Writer(path, "e0", depth=16, seed=number,
                       blocks=range(number * share, (number + 1) * share)) for number in range(6)]
