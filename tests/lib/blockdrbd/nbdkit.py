@@ -26,7 +26,7 @@ class SwitchedDisk:
 
     def __init__(self, folder, name: str, size: int, *, error: str = "EIO",
                  delay_ms: int = 0, filters: Sequence[str] = (), parameters: Sequence[str] = ()):
-        self.folder = pathlib.Path(str(folder))
+        self.folder = pathlib.Path(getattr(folder, "path", folder))
         self.name = name
         self.path = self.folder / f"{name}.raw"
         if not self.path.exists():
