@@ -30,6 +30,8 @@ enum class ErrorCode {
     NoSpace,      // ENOSPC below
     NotFound,     // no such volume, request, operation
     Exhausted,    // a bound of limits.h is reached
+    Protocol,     // the peer's bytes break the protocol: drop the connection, try again
+    Incompatible, // this peer and we will never agree: drop the connection, stand alone
 };
 
 struct [[nodiscard]] Error {
