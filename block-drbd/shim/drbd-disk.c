@@ -47,21 +47,82 @@ static BlockDriverState *GRAPH_RDLOCK drbd_find_no_flush(BlockDriverState *bs)
     return NULL;
 }
 
+/* The node that reaches the device itself, below formats and filters. */
+static BlockDriverState *GRAPH_RDLOCK drbd_lowest(BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    while ((c = bdrv_primary_child(bs))) {
+        bs = c->bs;
+    }
+    return bs;
+}
+
+/* One device may have been opened twice, by two nodes. */
+static bool GRAPH_RDLOCK drbd_same_device(BlockDriverState *a,
+                                          BlockDriverState *b)
+{
+    g_autofree char *a_path = NULL;
+    g_autofree char *b_path = NULL;
+
+    a = drbd_lowest(a);
+    b = drbd_lowest(b);
+    if (a == b) {
+        return true;
+    }
+    bdrv_refresh_filename(a);
+    bdrv_refresh_filename(b);
+    if (!a->exact_filename[0] || !b->exact_filename[0]) {
+        return false;
+    }
+    a_path = realpath(a->exact_filename, NULL);
+    b_path = realpath(b->exact_filename, NULL);
+    return a_path && b_path ? !strcmp(a_path, b_path)
+                            : !strcmp(a->exact_filename, b->exact_filename);
+}
+
+/*
+ * A child can be reopened with cache.no-flush=on under our feet; that drains
+ * us, so it is looked for after each drain.  From then on every flush would be
+ * a lie to the guest: the disk is given up instead.
+ */
+void drbd_no_flush_bh(void *opaque)
+{
+    BDRVDrbdState *s = opaque;
+    BlockDriverState *found;
+
+    GLOBAL_STATE_CODE();
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    if (!s->opened || s->closing || !drbd_disk_needed(s)) {
+        return;
+    }
+    found = drbd_find_no_flush(s->bs);
+    if (found) {
+        drbd_warn(s->obj, s, "Node '%s' was given cache.no-flush=on: node '%s' "
+                  "gives its disk up, because it could not keep what a flush "
+                  "promises. Reopen '%s' without it, then use drbd-attach",
+                  found->node_name, s->node_name, found->node_name);
+        drbd_disk_detach(s, true, NULL);
+    }
+}
+
 typedef struct DrbdSlotSearch {
     BDRVDrbdState *s;
     BDRVDrbdState *other;
 } DrbdSlotSearch;
 
-static void drbd_find_slot(DrbdObject *obj, void *opaque)
+static void GRAPH_RDLOCK drbd_find_slot(DrbdObject *obj, void *opaque)
 {
     DrbdSlotSearch *search = opaque;
 
     for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
         BDRVDrbdState *o = obj->nodes[i];
 
-        if (o && o != search->s && o->metadata && search->s->metadata &&
-            o->metadata->bs == search->s->metadata->bs &&
-            o->metadata_index == search->s->metadata_index) {
+        if (o && o != search->s && o->metadata &&
+            o->placement == DRBD_PLACEMENT_INDEXED &&
+            o->metadata_index == search->s->metadata_index &&
+            drbd_same_device(o->metadata->bs, search->s->metadata->bs)) {
             search->other = o;
         }
     }

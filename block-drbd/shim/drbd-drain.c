@@ -58,6 +58,9 @@ void drbd_drain_end(BlockDriverState *bs)
         assert(s->drained > 0);
         s->drained--;
         drbd_drain_tell(s);
+        if (s->drained == 0) {
+            qemu_bh_schedule(s->no_flush_bh);
+        }
     }
 }
 

@@ -165,6 +165,7 @@ struct BDRVDrbdState {
     bool inactive;          /* atomic; left for a migration: activation attaches */
     bool was_primary;       /* BQL; role for that */
     QEMUBH *reactivate_bh;  /* const; see drbd-migrate.c */
+    QEMUBH *no_flush_bh;    /* BQL; looks for cache.no-flush below after a drain */
     QemuMutex activate_lock;
     CoQueue activate_queue; /* activate_lock; requests that wait for it */
 
@@ -202,6 +203,7 @@ bool drbd_is_primary(DrbdObject *obj);
 
 /* What follows when the core said something about the disk; main thread. */
 void drbd_disk_changed(BDRVDrbdState *s);
+void drbd_no_flush_bh(void *opaque);
 
 /* ------------------------------------------------------ permissions (drbd-perm.c) */
 

@@ -44,13 +44,26 @@ drbd_reopen_check_attached(BDRVReopenState *state, const DrbdNodeOptions *new,
                    "first", s->node_name);
         return false;
     }
-    if (drbd_reopen_file_changes(state)) {
-        error_setg(errp, "Option 'file' of node '%s' can change only while "
-                   "the disk is detached: reopen it with attach=off first",
-                   s->node_name);
-        return false;
-    }
     return true;
+}
+
+/*
+ * Jobs of metadata go to whatever `file` is when they are done: it stays as
+ * long as there is a disk, and as long as an operation may write to it.
+ */
+static bool GRAPH_RDLOCK drbd_reopen_check_file(BDRVReopenState *state,
+                                                Error **errp)
+{
+    BDRVDrbdState *s = state->bs->opaque;
+
+    if (!drbd_reopen_file_changes(state) ||
+        (!drbd_disk_needed(s) && !s->md_operation && !drbd_volume_is_busy(s))) {
+        return true;
+    }
+    error_setg(errp, "Option 'file' of node '%s' can change only while the "
+               "disk is detached and no operation is pending: reopen it with "
+               "attach=off first, and wait for the end of that", s->node_name);
+    return false;
 }
 
 static bool GRAPH_RDLOCK
@@ -69,6 +82,9 @@ drbd_reopen_check(BDRVReopenState *state, const DrbdNodeOptions *new,
         error_setg(errp, "Node '%s' cannot be read-only with a disk: the "
                    "metadata must be written; reopen it with attach=off",
                    s->node_name);
+        return false;
+    }
+    if (!drbd_reopen_check_file(state, errp)) {
         return false;
     }
     if (new->attach && disk) {

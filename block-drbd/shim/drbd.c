@@ -31,14 +31,15 @@ static void drbd_node_end(BDRVDrbdState *s)
     }
     qemu_bh_delete(s->writer_bh);
     qemu_bh_delete(s->reactivate_bh);
-    s->writer_bh = s->reactivate_bh = NULL;
+    qemu_bh_delete(s->no_flush_bh);
+    s->writer_bh = s->reactivate_bh = s->no_flush_bh = NULL;
     qemu_mutex_destroy(&s->activate_lock);
     g_free(s->node_name);
     s->node_name = NULL;
 }
 
 /*
- * The two bottom halves run from the outermost main loop alone, which is what
+ * The bottom halves run from the outermost main loop alone, which is what
  * the iohandler context is for: nobody polls it from within a command.
  */
 static void drbd_node_begin(BDRVDrbdState *s)
@@ -48,6 +49,7 @@ static void drbd_node_begin(BDRVDrbdState *s)
     s->node_name = g_strdup(s->bs->node_name);
     s->writer_bh = aio_bh_new(ctx, drbd_writer_bh, s);
     s->reactivate_bh = aio_bh_new(ctx, drbd_reactivate_bh, s);
+    s->no_flush_bh = aio_bh_new(ctx, drbd_no_flush_bh, s);
     qemu_mutex_init(&s->activate_lock);
     qemu_co_queue_init(&s->activate_queue);
 }

@@ -8,7 +8,8 @@ import nbd
 import pytest
 
 from blockdrbd import OperationFailed, QmpError, drbd_node, query_drbd
-from stack import BLOCK, MIB, pattern
+from blockdrbd.operation import start_operation, wait_operation
+from stack import BLOCK, MIB, pattern, qdrbdmeta
 
 pytestmark = pytest.mark.storage_daemon
 REFUSED = (OperationFailed, QmpError)
@@ -151,3 +152,44 @@ def test_blockdev_del_and_add_again(stack):
         guest = stack.guest()
         for earlier in range(round_nr + 1):
             assert guest.pread(BLOCK, earlier * MIB) == pattern(earlier)
+
+
+def test_the_image_is_not_exchanged_under_a_disk(stack):
+    """Detach and another `file` in one reopen: the last metadata would go to
+    the other image."""
+    stack.ready()
+    stack.secondary()
+    other = stack.file("f1")
+    with open(other, "r+b") as image:
+        image.write(pattern(7, 4 * MIB))
+        image.flush()
+    before = open(other, "rb").read()
+    for options in ({"attach": False}, {}):
+        with pytest.raises(QmpError, match="attach=off first"):
+            stack.qmp.raw("blockdev-reopen", {"options": [drbd_node("drbd0", "f1", **options)]})
+    assert stack.volume()["disk"] == "UpToDate"
+    assert open(other, "rb").read() == before
+    reopen(stack, attach=False)
+    stack.wait_disk("Diskless")
+    stack.qmp.raw("blockdev-reopen", {"options": [drbd_node("drbd0", "f1", attach=False)]})
+    assert open(other, "rb").read() == before
+
+
+def test_the_image_is_not_exchanged_under_create_md(stack):
+    size = 4 << 40  # long enough that the second command comes before the end
+    stack.file("f0", size=size)
+    stack.file("f1", size=size)
+    stack.drbd(attach=False)
+    operation = start_operation(stack.qmp, "drbd-create-md", node_name="drbd0")
+    try:
+        stack.qmp.raw("blockdev-reopen", {"options": [
+            drbd_node("drbd0", "f1", attach=False)]})
+    except QmpError as refusal:
+        assert "pending" in str(refusal)
+        wait_operation(stack.qmp, operation)
+    else:
+        # It had ended already: then all of it went to the first image.
+        wait_operation(stack.qmp, operation)
+    stack.daemon.quit()
+    assert qdrbdmeta("get-gi", stack.workspace / "f0.raw").stdout.startswith("0000000000000004")
+    assert qdrbdmeta("get-gi", stack.workspace / "f1.raw", check=False).returncode != 0

@@ -182,3 +182,35 @@ def test_nested_node_definition(stack):
                                         metadata={"driver": "file", "filename": metadata}))
     stack.primary(force=True)
     write_and_verify(stack)
+
+
+@pytest.mark.parametrize("where", ["image", "metadata"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_container_opened_as_raw_is_refused(stack, where, force):
+    """Nobody means to write metadata into the middle of a qcow2 file."""
+    path = stack.image("container.qcow2", fmt="qcow2")
+    before = path.read_bytes()
+    if where == "image":
+        stack.file("f0", path)
+        stack.drbd(attach=False)
+    else:
+        stack.file("f0")
+        stack.file("m0", path)
+        stack.drbd(attach=False, metadata="m0")
+    with pytest.raises((OperationFailed, QmpError), match="container|too small"):
+        stack.run("drbd-create-md", node_name="drbd0", force=force)
+    assert path.read_bytes() == before
+
+
+def test_one_slot_is_not_shared_by_two_nodes_over_one_file(stack):
+    metadata = stack.image("m.raw", 256 * MIB)
+    link = stack.workspace / "link.raw"
+    link.symlink_to(metadata)
+    stack.file("m0", metadata)
+    stack.file("m1", link)
+    for index in (0, 1):
+        stack.file(f"f{index}")
+        stack.daemon.object_add({"qom-type": "drbd-resource", "id": f"i{index}"})
+    stack.fresh("drbd0", "f0", resource="i0", metadata="m0", metadata_index=0)
+    with pytest.raises(QmpError, match="metadata-index 0.*is used by"):
+        stack.drbd("drbd1", "f1", resource="i1", metadata="m1", metadata_index=0, attach=False)

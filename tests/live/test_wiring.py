@@ -4,7 +4,7 @@ exist: each is refused with a reason and leaves everything as it was."""
 
 import pytest
 
-from blockdrbd import QmpError, drbd_node, query_drbd, resource_object
+from blockdrbd import QmpError, drbd_node, file_node, query_drbd, resource_object
 from stack import pattern, qdrbdmeta
 
 pytestmark = pytest.mark.storage_daemon
@@ -147,6 +147,21 @@ def test_no_flush_is_refused_anywhere_below(stack, where):
         stack.drbd(**options)
     with pytest.raises(QmpError, match="no-flush"):
         stack.drbd(attach=False, **options)
+
+
+def test_no_flush_that_comes_later_costs_the_disk(stack):
+    """A child reopened with no-flush would make every flush a lie."""
+    path = stack.ready()
+    stack.qmp.raw("blockdev-reopen", {"options": [
+        {**file_node("f0", str(path)), "cache": {"no-flush": True}}]})
+    stack.wait_disk("Diskless")
+    event = stack.qmp.wait_event("DRBD_WARNING", lambda data: "no-flush" in data["message"])
+    assert event
+    with pytest.raises(QmpError, match="no-flush"):
+        stack.run("drbd-attach", node_name="drbd0")
+    stack.qmp.raw("blockdev-reopen", {"options": [file_node("f0", str(path))]})
+    stack.run("drbd-attach", node_name="drbd0")
+    assert stack.volume()["disk"] == "UpToDate"
 
 
 def test_no_flush_of_the_filter_itself(stack):

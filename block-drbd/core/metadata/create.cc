@@ -121,8 +121,13 @@ void CreateActivity::failed(int error) {
 }
 
 // What is in the way?  `force` is the administrator's answer to all of it but
-// a container format, which the block layer never shows us here.
+// a container format that was opened as raw.
 Result<void> CreateActivity::judge() const {
+    if (content_.kind == metafmt::ContentKind::DiskImage)
+        return Error::of(ErrorCode::Foreign,
+                         "the %s begins like a %s: its bytes are not a disk but a container, and metadata would destroy it. "
+                         "Open it with its own format driver instead of as raw",
+                         disk_.config.placement == DRBD_PLACEMENT_INTERNAL ? "image" : "metadata device", content_.name);
     if (options_.force)
         return {};
     if (found_ != metafmt::MetadataVersion::None)

@@ -68,13 +68,14 @@ class GuestIo {
     DrbdStep local_done(Request& request, int result);
     int end(Request& request);
 
-    // Activity log.  A transaction is worth writing now: as long as more cold
-    // writes are at the image than wait here, those will soon come back and
-    // share one (depth 64 then needs one transaction for 32 cold writes, and a
-    // lone write waits for nobody).
+    // Activity log.  A transaction is worth writing now: while many of the cold
+    // writes of the last one are still at the image, the guest will soon send
+    // their successors, which can share it (at depth 64 one transaction then
+    // serves 32 cold writes and more).  A few stragglers do not count, and a
+    // lone write waits for nobody.
     bool wants_transaction() const {
         return !wait_activity_log_.empty() && eviction_possible_ &&
-               wait_activity_log_.size() >= cold_in_flight_;
+               wait_activity_log_.size() >= kColdWritesToWaitFor * cold_in_flight_;
     }
     void reserve_for_transaction();
     void transaction_committed();
@@ -89,6 +90,9 @@ class GuestIo {
     const GuestIoCounters& counters() const { return counters_; }
 
   private:
+    // docs/decisions/0003: how many must wait for each one at the image.
+    static constexpr unsigned kColdWritesToWaitFor = 8;
+
     DrbdStep refuse(Request& request, int error);
     DrbdStep begin_write(Request& request);
     DrbdStep begin_flush(Request& request);
