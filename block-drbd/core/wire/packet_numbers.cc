@@ -9,7 +9,7 @@ namespace drbd::wire {
 namespace {
 
 using enum Feature;
-constexpr auto kTrim = None;  // kernels send P_TRIM even if the feature was not agreed (docs/WIRE.md, "Packets")
+constexpr auto kTrim = None;  // kernels send P_TRIM even if the feature was not agreed (docs/WIRE.md, "Versions and features")
 constexpr uint8_t kAny = kVersionMin;
 constexpr uint8_t kNewest = kVersionMax;
 constexpr Scope kConn = Scope::Connection;

@@ -14,7 +14,7 @@ std::vector<Recording> load_corpus() {
     std::string name, stream, begin, features;
     unsigned version, packets;
     while (index >> name >> stream >> begin >> version >> features >> packets) {
-        Recording recording{name, stream == "data" ? Stream::Data : Stream::Meta, begin == "accepted",
+        Recording recording{name, stream == "data" ? Stream::Data : Stream::Meta, begin == "accepted", false,
                             {version, {static_cast<uint32_t>(std::stoul(features, nullptr, 16))}}, packets, {}};
         std::ifstream file(folder + name, std::ios::binary);
         recording.bytes.assign(std::istreambuf_iterator<char>(file), {});
@@ -28,7 +28,7 @@ Listened listen(const Recording& recording, std::span<const uint8_t> bytes, size
     FrameReader reader;
     const auto begin_stream = [&] {
         reader.begin(recording.stream);
-        if (recording.stream == Stream::Meta)
+        if (recording.stream == Stream::Meta || recording.agreed)
             reader.agree(recording.agreement);
     };
     if (recording.accepted)

@@ -15,6 +15,7 @@ struct Recording {
     std::string name;
     Stream stream = Stream::Data;
     bool accepted = false;  // begins with P_INITIAL_*
+    bool agreed = false;    // begins after the features
     Agreement agreement;
     unsigned packets = 0;
     ByteVector bytes;
