@@ -4,12 +4,13 @@
 
 In: a directory of recordings, one folder each, with traffic.tsv.gz (one DRBD
 packet a line: time, from>to, connection, header, volume, packet, length, first
-40 bytes) and traffic.pcap.gz (everything, for the flags of P_UUIDS at byte 40).
+40 bytes), traffic.pcap.gz (everything, for the flags of P_UUIDS at byte 40), and
+perhaps verdicts.tsv (what the kernels logged, see record_kernel_verdicts.py).
 Out, on standard output: one C++ initialiser per volume and connection: what
 both nodes said before the decision (P_UUIDS, P_STATE), and the connection
 state that each announced after it; 0 (StandAlone) where it announced none.
 
-Usage: extract_handshakes.py RECORDINGS > golden_handshakes.inc
+Usage: extract_handshakes.py RECORDINGS > golden_handshakes.inc (or kernel_verdicts.inc)
 """
 import gzip
 import pathlib
@@ -95,6 +96,8 @@ def rows_of(folder):
     frames = {}
     for time, frame in pcap_frames(folder / "traffic.pcap.gz"):
         frames.setdefault(time, []).append(frame)
+    logged = folder / "verdicts.tsv"
+    verdicts = logged.read_text(encoding="ascii").splitlines() if logged.exists() else None
     number = 0
     for stream_id in sorted({p["stream"] for p in everything}):
         stream = [p for p in everything if p["stream"] == stream_id]
@@ -104,9 +107,8 @@ def rows_of(folder):
             continue
         number += 1
         version, features = agreed
-        policies = struct.unpack_from(">3I", protocols[0], 4)
-        if any(policies):
-            raise SystemExit(f"{folder.name}: a handshake with after-sb policies; write them out, too")
+        from_a = next(p["payload"] for p in stream if p["name"] == "P_PROTOCOL" and p["sender"] == "a")
+        policies = struct.unpack_from(">3I", from_a, 4)
         first = min(p["time"] for p in stream if p["name"] == "P_CONNECTION_FEATURES")
         rc = acceptor_of_meta(everything, first)
         for volume in sorted({p["volume"] for p in stream if p["name"] == "P_UUIDS"}):
@@ -114,13 +116,17 @@ def rows_of(folder):
             if nodes is None:
                 continue
             sync = [p["payload"] for p in stream if p["name"] == "P_SYNC_UUID" and p["volume"] == volume]
-            yield folder.name, number, volume, version, features, rc, nodes, sync[0].hex() if sync else "0"
+            yield (folder.name, number, volume, version, features, rc, policies, nodes,
+                   sync[0].hex() if sync else "0", verdicts[number - 1].split() if verdicts else "0000")
+    if verdicts and number != len(verdicts):
+        raise SystemExit(f"{folder.name}: {len(verdicts)} verdicts, but {number} handshakes")
 
 
-def node_text(node):
+def node_text(node, logged):
     uuids, state, following = node
     current, bitmap, young, old, bits, flags = uuids
-    return (f"{{{current:#x}, {bitmap:#x}, {young:#x}, {old:#x}, {bits}, {flags}, {state:#x}, {following}}}")
+    return (f"{{{current:#x}, {bitmap:#x}, {young:#x}, {old:#x}, {bits}, {flags}, {state:#x}, {following}, "
+            f"{', '.join(logged)}}}")
 
 
 def main():
@@ -128,12 +134,14 @@ def main():
         raise SystemExit(__doc__)
     print("// SPDX-License-Identifier: GPL-2.0-or-later")
     print("// Handshakes of two Linux 6.1 kernel nodes (DRBD 8.4.11), written by extract_handshakes.py.")
-    print("// recording, connection, volume, version, features, node with the RC-flag, a, b, sync UUID;")
-    print("// a node: current, bitmap, history, bits, P_UUIDS flags, initial P_STATE, state announced next")
+    print("// recording, connection, volume, version, features, node with the RC-flag, after-sb policies of a,")
+    print("// a, b, sync UUID; a node: current, bitmap, history, bits, P_UUIDS flags, initial P_STATE, state")
+    print("// announced next, verdict and rule as logged (0, 0: not known)")
     for folder in sorted(p for p in pathlib.Path(sys.argv[1]).iterdir() if p.is_dir()):
-        for name, number, volume, version, features, rc, nodes, sync in rows_of(folder):
-            print(f'{{"{name}", {number}, {volume}, {version}, {features:#x}, \'{rc}\',')
-            print(f" {node_text(nodes['a'])},\n {node_text(nodes['b'])}, 0x{sync}}},")
+        for name, number, volume, version, features, rc, policies, nodes, sync, logged in rows_of(folder):
+            policy = ", ".join(str(p) for p in policies)
+            print(f'{{"{name}", {number}, {volume}, {version}, {features:#x}, \'{rc}\', {{{policy}}},')
+            print(f" {node_text(nodes['a'], logged[:2])},\n {node_text(nodes['b'], logged[2:])}, 0x{sync}}},")
 
 
 if __name__ == "__main__":

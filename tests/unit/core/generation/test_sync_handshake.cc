@@ -212,6 +212,24 @@ TEST(SyncHandshake, ARoleConflictIsDecidedByItsPolicy) {
     in.self_negotiating = false;
     in.self.disk = Outdated;
     EXPECT_EQ(decide_sync(in).direction, Direction::Target);
+    in.self.disk = Consistent;
+    EXPECT_EQ(decide_sync(in).refusal, Refusal::TargetIsPrimary);
+}
+
+TEST(SyncHandshake, PoliciesAreToldWhatBothNodesKnow) {
+    HandshakeInput in = input(uuids(kB, kA | 1), uuids(kC | 1, kA));
+    in.after_split_brain.no_primary = AfterSplitBrain::DiscardYoungerPrimary;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "bit 0 of the bitmap identifier, not of current";
+    EXPECT_EQ(decide_sync(as_peer_sees(in)).direction, Direction::Target);
+    in.after_split_brain.no_primary = AfterSplitBrain::DiscardLeastChanges;
+    in.self.bits_set = 1;
+    in.peer.bits_set = 2;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Target);
+    in.peer.bits_set = 1;
+    in.resolve_conflicts = true;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Target);
+    in.resolve_conflicts = false;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Source);
 }
 
 TEST(SyncHandshake, APrimaryThatYieldsIsDemotedAndNoRoleConflict) {
