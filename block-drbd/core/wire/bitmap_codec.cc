@@ -105,8 +105,7 @@ Encoded BitmapSender::next_compressed(std::span<uint8_t, kPacketSizeMax> room) {
         at = end;
     }
     if (at - position_.bit < 8 * code.length_bytes()) {
-        position_.bit = round_down(position_.bit, kWordBits);
-        position_.word = position_.bit / kWordBits;
+        DRBD_ASSERT(position_.word == position_.bit / kWordBits);  // plain goes back to there
         return {};
     }
     room[header] = static_cast<uint8_t>(kEncodingRleVliBits | code.pad() << kPadShift | (first_set ? kFirstRunSet : 0));

@@ -30,8 +30,8 @@ uint32_t payload_max(const PacketRow& row, const Agreement& agreement, uint32_t 
     case Tail::Bulk: return fixed + integrity_digest_size + kBulkSizeMax;
     case Tail::Digest: return fixed + kDigestSizeMax;
     case Tail::Text: return fixed + kNameSizeMax;
-    case Tail::BitmapChunk: return kPacketSizeMax - header_size(agreement.version);
-    case Tail::Secret: return kChallengeSizeMax;
+    case Tail::BitmapChunk:
+    case Tail::Secret: return kPacketSizeMax - header_size(agreement.version);  // the decoder knows better
     }
     DRBD_ASSERT(false);
     return 0;

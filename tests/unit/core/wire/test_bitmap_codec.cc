@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "core/wire/vli.h"
 #include "packets.h"
 
 namespace drbd::wire {
@@ -171,6 +172,49 @@ TEST(BitmapCodec, MergesAndNeverClears) {
         }
         EXPECT_EQ(ours->count(), count);
     }
+}
+
+// Bits and bytes of code that one compressed packet from `from` on would have,
+// counted run by run.
+std::pair<uint64_t, uint64_t> model_of_packet(const Bitmap& bitmap, uint64_t from) {
+    const uint64_t room = (4096 - 16 - 1) * 8;
+    uint64_t code = 0, at = from;
+    while (at < bitmap.bits()) {
+        uint64_t end = at;
+        while (end < bitmap.bits() && bitmap.is_set(end) == bitmap.is_set(at))
+            end++;
+        if (code + vli_encode(end - at).length > room)
+            break;
+        code += vli_encode(end - at).length;
+        at = end;
+    }
+    return {at - from, divide_up(code, 8)};
+}
+
+// Runs whose code is about as long as what it stands for, from a little more
+// to a little less: the choice is made to the bit.
+TEST(BitmapCodec, CompressesExactlyWhenItIsNoLonger) {
+    unsigned compressed = 0, plain = 0, equal = 0;
+    for (uint64_t bits = 1; bits < 400; bits++)
+        for (uint64_t run : {1, 2, 3, 4, 5}) {
+            auto bitmap = bitmap_of(bits);
+            for (uint64_t at = 0; at < bits; at += run + 2)
+                set(*bitmap, at, std::min(at + run, bits));
+            const auto [covered, code] = model_of_packet(*bitmap, 0);
+            uint8_t room[kPacketSizeMax];
+            BitmapSender sender(*bitmap, {kNewest, 0}, RunLengths::On);
+            OnePacket packet(kNewest, Stream::Data, sender.next(room));
+            ASSERT_TRUE(packet.ok());
+            const bool is_plain = packet.frame().packet() == Packet::Bitmap;
+            ASSERT_EQ(is_plain, covered < 8 * code) << bits << " bits, runs of " << run;
+            if (!is_plain)
+                ASSERT_EQ(packet.frame().tail.size(), 1 + code);
+            (is_plain ? plain : compressed)++;
+            equal += covered == 8 * code;
+        }
+    EXPECT_GT(compressed, 100u);
+    EXPECT_GT(plain, 100u);
+    EXPECT_GT(equal, 0u);
 }
 
 // After an attempt that was not worth it the sender goes back to the beginning

@@ -214,6 +214,8 @@ TEST(Decode, LengthsWithinAPacket) {
         {Packet::AuthChallenge, kNewest, 63, "63 bytes, must be 64 to 128"},
         {Packet::AuthChallenge, kNewest, 64, kOk},
         {Packet::AuthChallenge, kNewest, 128, kOk},
+        {Packet::AuthChallenge, kNewest, 129, "129 bytes, must be 64 to 128"},
+        {Packet::AuthResponse, kNewest, 65, "65 bytes"},
         {Packet::AuthResponse, kNewest, 19, "19 bytes"},
         {Packet::Protocol, kNewest, 24, "no end in 0 bytes"},
         {Packet::Protocol, kOld, 25, "length is 25"},
@@ -256,6 +258,11 @@ TEST(Decode, WriteSameCarriesOneBlock) {
         ASSERT_TRUE(packet.ok());
         EXPECT_EQ(decode_write(packet.frame(), kCapacity).ok(), ok) << block;
     }
+    ByteVector payload = valid_payload(Packet::WriteSame, kNewest);
+    payload.resize(28 + 4096);
+    payload[26] = 0x02;  // 0x10200 bytes are no whole number of 4096
+    OnePacket packet(kNewest, Stream::Data, raw_packet(kNewest, 0x34, payload));
+    EXPECT_FALSE(decode_write(packet.frame(), kCapacity).ok());
 }
 
 TEST(Decode, ANegativeAckKeepsOnlyWhatIsOfUse) {
