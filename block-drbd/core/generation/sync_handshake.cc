@@ -52,7 +52,7 @@ void refuse_by_verdict(Decision& d, const Input& in, SyncVerdict verdict) {
     else if (verdict == SyncVerdict::NeedsVersion91)
         refuse(d, in, Refusal::NeedsNewerPeer,
                "rule %u (%s) needs protocol 91, but %u is agreed (" OWN_AND_PEERS "); upgrade the "
-               "older node, or invalidate the node whose data may go",
+               "older node, or create metadata anew on the node whose data may go",
                d.rule->number, d.rule->text, in.agreed_version, own, peers);
     else if (verdict == SyncVerdict::NeedsWriteSame)
         refuse(d, in, Refusal::NeedsNewerPeer,
@@ -82,8 +82,8 @@ bool disks_decide(const Input& in) {
            (peers == DiskState::Inconsistent && own > DiskState::Inconsistent);
 }
 
-// After a split brain bitmaps can be believed only when both count from one generation that both
-// disks really had.  The kernel believes them in these cases too
+// After a split brain bitmaps can be believed only when both count from one
+// generation that both disks really had.  The kernel always believes them
 // (docs/decisions/0012-doubtful-bitmaps.md).
 bool bitmaps_are_doubtful(const Decision& d, const Input& in) {
     return d.rule->verdict == SyncVerdict::SplitBrainUnsolvable ||

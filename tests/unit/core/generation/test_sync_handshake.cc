@@ -120,6 +120,10 @@ TEST(SyncHandshake, AnOldPeerIsRefusedWhereTheRuleNeedsMore) {
     HandshakeDecision d = decide_sync(in);
     EXPECT_EQ(d.refusal, Refusal::NeedsNewerPeer);
     EXPECT_TRUE(names(d, "protocol 91") && names(d, "90 is agreed")) << d.reason;
+    EXPECT_TRUE(names(d, "metadata anew")) << "to invalidate a node would not help: " << d.reason;
+    in.self.disk = Inconsistent;
+    EXPECT_EQ(decide_sync(in).refusal, Refusal::NeedsNewerPeer);
+    in.self.disk = UpToDate;
     in = input(kBehind, kBehind);
     in.self.crashed_primary = true;
     in.peer.role = Role::Primary;
