@@ -296,7 +296,7 @@ typedef struct DrbdNotice {
     int volume;             /* -1: the resource */
     uint64_t operation;     /* OPERATION: its number; else the operation that caused it, or 0 */
     const char *field;      /* STATE: role, disk, peer-disk, connection */
-    const char *old_value;  /* STATE: as query-drbd spells it */
+    const char *old_value;  /* STATE: by its DRBD name: Primary, UpToDate ... */
     const char *new_value;
     bool success;           /* OPERATION */
     const char *command;    /* OPERATION: attach, detach, set-role ... */

@@ -323,6 +323,15 @@ static unsigned drbd_operations_pending(DrbdObject *obj)
     return status.operations_pending;
 }
 
+/* Waits for pending operations, for which a drain must not hold jobs back.  Polls. */
+void drbd_disk_settle(DrbdObject *obj)
+{
+    GLOBAL_STATE_CODE();
+    drbd_drain_suspend(obj);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, drbd_operations_pending(obj) > 0);
+    drbd_drain_resume(obj);
+}
+
 static bool drbd_leave_once(BDRVDrbdState *s, bool inactivate, DrbdWait *wait)
 {
     uint64_t operation;
@@ -352,9 +361,8 @@ bool drbd_disk_leave(BDRVDrbdState *s, bool inactivate)
     bool ok = true;
 
     GLOBAL_STATE_CODE();
+    drbd_disk_settle(obj);
     drbd_drain_suspend(obj);
-    AIO_WAIT_WHILE_UNLOCKED(NULL, drbd_operations_pending(obj) > 0);
-
     if (drbd_disk_needed(s)) {
         ok = drbd_leave_once(s, inactivate, &wait);
         trace_drbd_leave(s->bs, s->volume, inactivate, ok);

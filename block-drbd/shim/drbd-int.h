@@ -204,6 +204,7 @@ bool drbd_is_primary(DrbdObject *obj);
 /* What follows when the core said something about the disk; main thread. */
 void drbd_disk_changed(BDRVDrbdState *s);
 void drbd_no_flush_bh(void *opaque);
+void drbd_disk_settle(DrbdObject *obj);
 
 /* ------------------------------------------------------ permissions (drbd-perm.c) */
 

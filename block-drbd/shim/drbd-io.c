@@ -109,6 +109,9 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
     trace_drbd_request(g->bs, g->kind, g->offset, g->bytes, g->flags);
 
     if (unlikely(qatomic_read(&s->inactive))) {
+        if (g->kind == DRBD_REQUEST_FLUSH) {
+            return 0; /* leaving the disk has flushed all there was */
+        }
         ret = drbd_co_wait_active(s);
         if (ret < 0) {
             return ret;

@@ -25,12 +25,15 @@
 int GRAPH_RDLOCK drbd_inactivate(BlockDriverState *bs)
 {
     BDRVDrbdState *s = bs->opaque;
-    bool primary = drbd_is_primary(s->obj);
+    bool primary;
 
     GLOBAL_STATE_CODE();
+    /* A create-md that is pending writes to the children without an attach. */
+    drbd_disk_settle(s->obj);
     if (!drbd_disk_needed(s)) {
         return 0;
     }
+    primary = drbd_is_primary(s->obj);
     trace_drbd_inactivate(bs, primary);
     /* The permissions must survive the detach: see drbd_disk_changed(). */
     s->was_primary = primary;

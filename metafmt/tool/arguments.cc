@@ -49,6 +49,9 @@ Placement parse_placement(const std::string& text) {
 }
 
 ActivityLogGeometry parse_stripes(uint32_t stripes, uint32_t stripe_size_kilobytes) {
+    if (stripe_size_kilobytes % 4 != 0)
+        throw ToolError(kExitUsage, "--al-stripe-size-kB " + std::to_string(stripe_size_kilobytes) +
+                                        ": must be a multiple of 4");
     ActivityLogGeometry al{stripes, stripe_size_kilobytes / 4};
     if (auto checked = al.check(); !checked)
         throw ToolError(kExitUsage, checked.error().text);

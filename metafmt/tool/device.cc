@@ -116,6 +116,19 @@ void Device::write(Bytes offset, std::span<const uint8_t> data) {
     }
 }
 
+namespace {
+
+// Zeroes that have their space: a bitmap made of holes would meet a full file
+// system when the guest can least use it.  False where neither way is known.
+bool zero_allocated(int fd, off_t offset, off_t length) {
+    if (fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length) == 0)
+        return true;
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) == 0 &&
+           fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length) == 0;
+}
+
+}  // namespace
+
 void Device::zero(Bytes offset, Bytes length) {
     if (length.value == 0)
         return;
@@ -123,8 +136,7 @@ void Device::zero(Bytes offset, Bytes length) {
         uint64_t range[2] = {offset.value, length.value};
         if (ioctl(fd_, BLKZEROOUT, range) == 0)
             return;
-    } else if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset.value),
-                         static_cast<off_t>(length.value)) == 0) {
+    } else if (zero_allocated(fd_, static_cast<off_t>(offset.value), static_cast<off_t>(length.value))) {
         return;
     }
     static const std::vector<uint8_t> zeros(kPiece);

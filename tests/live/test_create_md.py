@@ -214,3 +214,31 @@ def test_one_slot_is_not_shared_by_two_nodes_over_one_file(stack):
     stack.fresh("drbd0", "f0", resource="i0", metadata="m0", metadata_index=0)
     with pytest.raises(QmpError, match="metadata-index 0.*is used by"):
         stack.drbd("drbd1", "f1", resource="i1", metadata="m1", metadata_index=0, attach=False)
+
+
+@pytest.mark.parametrize("placement", ["internal", "external"])
+def test_unknown_data_is_not_overwritten_without_force(stack, placement):
+    """Nobody recognises it, but it is somebody's."""
+    text = b"do not lose me " * 1000
+    path = stack.file("f0")
+    options = {}
+    if placement == "external":
+        path = stack.file("m0", size=MIB)
+        options["metadata"] = "m0"
+    with open(path, "r+b") as image:
+        image.seek(*((-len(text), 2) if placement == "internal" else (36 * 1024, 0)))
+        image.write(text)
+    before = open(path, "rb").read()
+    stack.drbd(attach=False, **options)
+    with pytest.raises(OperationFailed, match="unknown data.*force"):
+        stack.run("drbd-create-md", node_name="drbd0")
+    assert open(path, "rb").read() == before
+    stack.run("drbd-create-md", node_name="drbd0", force=True)
+    stack.run("drbd-attach", node_name="drbd0")
+
+
+def test_the_bitmap_has_its_space(stack):
+    """A sparse bitmap would meet a full file system when the guest needs it."""
+    path = stack.image("sparse.raw", 64 << 30)
+    qdrbdmeta("--force", "create-md", path)
+    assert path.stat().st_blocks * 512 >= 2 * MIB

@@ -7,6 +7,7 @@ import pytest
 
 from blockdrbd import QmpError, drbd_node, file_node, query_drbd
 from blockdrbd.metadata import Metadata
+from blockdrbd.operation import start_operation, wait_operation
 from stack import BLOCK, MIB, Stack, pattern
 
 SOURCE = ["-S", "-m", "64"]
@@ -202,3 +203,36 @@ def test_inactive_node_and_its_nbd_export(stack):
     guest = stack.guest()
     stack.wait_disk("UpToDate")
     assert guest.pread(BLOCK, MIB) == pattern(2)
+
+
+@pytest.mark.storage_daemon
+def test_inactivation_waits_for_create_md(stack):
+    """Its jobs write to the children, which are inactive afterwards."""
+    stack.file("f0", size=4 << 40)
+    stack.drbd(attach=False)
+    operation = start_operation(stack.qmp, "drbd-create-md", node_name="drbd0")
+    stack.qmp.command("blockdev-set-active", node_name="drbd0", active=False)
+    wait_operation(stack.qmp, operation)
+    stack.qmp.command("blockdev-set-active", node_name="drbd0", active=True)
+    stack.run("drbd-attach", node_name="drbd0")
+
+
+@pytest.mark.storage_daemon
+def test_the_role_can_be_given_up_while_inactive(stack):
+    stack.ready()
+    stack.qmp.command("blockdev-set-active", node_name="drbd0", active=False)
+    stack.secondary()
+    stack.qmp.command("blockdev-set-active", node_name="drbd0", active=True)
+    stack.wait_disk("UpToDate")
+    assert query_drbd(stack.qmp, "r0")["role"] == "secondary"
+
+
+def test_an_inactive_node_does_not_fail_a_flush(source):
+    """vm_stop and blockdev-reopen flush every node, also one that has left its disk."""
+    stack, _ = source
+    stack.qmp.command("device_del", id="vd0")
+    stack.qmp.command("stop")
+    stack.qmp.command("blockdev-set-active", node_name="drbd0", active=False)
+    stack.qmp.raw("blockdev-reopen", {"options": [drbd_node("drbd0", "f0", on_io_error="pass-on")]})
+    stack.qmp.command("cont")
+    stack.qmp.command("stop")

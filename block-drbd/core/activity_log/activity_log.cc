@@ -92,19 +92,21 @@ bool ActivityLog::reserve(ExtentRange range) {
     for (uint32_t extent = range.first; extent <= range.last; extent++) {
         if (find(extent) != kNone)
             continue;
-        uint32_t slot;
+        uint32_t slot, replaced = metafmt::kExtentFree;
         if (used_ < nr_slots_) {
             slot = used_++;
         } else {
             slot = idle_first_;
             idle_erase(slot);
-            evicted_[nr_evicted_++] = slots_[slot].extent;
-            index_erase(slots_[slot].extent);
+            replaced = slots_[slot].extent;
+            evicted_[nr_evicted_++] = replaced;
+            index_erase(replaced);
         }
         slots_[slot].extent = extent;
         slots_[slot].pending = true;
         index_insert(extent, slot);
         reference(slot);
+        replaced_[nr_updates_] = replaced;
         updates_[nr_updates_++] = {static_cast<uint16_t>(slot), extent};
     }
     return true;
@@ -133,6 +135,38 @@ void ActivityLog::commit() {
     nr_updates_ = nr_evicted_ = 0;
     tr_number_++;
     context_start_ = metafmt::next_context_start(context_start_, nr_slots_);
+}
+
+void ActivityLog::withdraw(ExtentRange range) {
+    for (uint32_t extent = range.first; extent <= range.last; extent++) {
+        const uint32_t slot = find(extent);
+        DRBD_ASSERT(slot != kNone && slots_[slot].references > 0);
+        if (--slots_[slot].references == 0) {
+            referenced_--;
+            if (!slots_[slot].pending)
+                idle_push(slot);
+        }
+    }
+}
+
+// Backwards, because an extent may have lost one slot and been given another.
+void ActivityLog::abandon() {
+    while (nr_updates_ > 0) {
+        const auto [number, extent] = updates_[--nr_updates_];
+        Slot& slot = slots_[number];
+        DRBD_ASSERT(slot.pending && slot.references == 0);
+        index_erase(extent);
+        slot.pending = false;
+        slot.extent = replaced_[nr_updates_];
+        if (slot.extent == metafmt::kExtentFree) {
+            DRBD_ASSERT(number == used_ - 1);
+            used_--;
+        } else {
+            index_insert(slot.extent, number);
+            idle_push(number);
+        }
+    }
+    nr_evicted_ = 0;
 }
 
 void ActivityLog::reference(uint32_t slot) {

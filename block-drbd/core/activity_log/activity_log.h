@@ -6,7 +6,8 @@
 // In: ranges of extents that requests want to hold.  Out: "hot, held", or "not
 // hot": then the caller queues, and prepares a transaction that makes the
 // extents of many callers hot at once, at most 64.  Life of a transaction:
-// reserve() for one caller after the other, encode(), write, commit().
+// reserve() for one caller after the other, encode(), write, commit(); or
+// abandon() instead of encode().
 // Invariants: an extent has at most one slot; an extent that is held, or part
 // of the transaction being written, is never evicted; the ring on the disk,
 // with the transaction that is being written or without it, names at least
@@ -37,7 +38,7 @@ class ActivityLog {
     void release();
 
     // No transaction was written since the ring was initialised.
-    bool is_pristine() const { return tr_number_ == 0; }
+    bool is_pristine() const { return transactions_ == 0; }
     uint32_t nr_slots() const { return nr_slots_; }
     uint32_t used() const { return used_; }
     uint32_t referenced() const { return referenced_; }
@@ -65,6 +66,11 @@ class ActivityLog {
 
     // The block is stable: what was reserved is hot.
     void commit();
+
+    // The transaction will not be written after all, and no part of it was:
+    // every range reserved for it is withdrawn, then the log is as before.
+    void withdraw(ExtentRange range);
+    void abandon();
 
   private:
     static constexpr uint32_t kNone = 0xffffffff;
@@ -98,6 +104,7 @@ class ActivityLog {
     uint32_t referenced_ = 0;
 
     metafmt::ActivityLogUpdate updates_[metafmt::kActivityLogUpdatesPerBlock];
+    uint32_t replaced_[metafmt::kActivityLogUpdatesPerBlock];  // by each update; free if the slot was
     unsigned nr_updates_ = 0;
     uint32_t evicted_[metafmt::kActivityLogUpdatesPerBlock];
     unsigned nr_evicted_ = 0;

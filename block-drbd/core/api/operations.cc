@@ -2,6 +2,8 @@
 // What administrators ask of a volume: each operation is checked, perhaps
 // waits for requests in flight, writes metadata by one activity, and changes
 // the state when that is stable (volume.h).
+#include <cerrno>
+
 #include "core/api/volume.h"
 #include "core/metadata/superblock_content.h"
 
@@ -289,9 +291,24 @@ void Volume::start_settling() {
     operation_.phase = OperationPhase::Queued;
 }
 
+void Volume::transaction_is_stable() {
+    told_of_no_space_ = false;
+    io_.transaction_committed();
+}
+
 void Volume::generation_is_stable() {
     exposed_uuid_ = disk_.uuids.current;
     io_.generation_stable();
+}
+
+// Design D17: no space is the guest's to wait for, also where the metadata
+// needs it; the disk is kept.
+void Volume::transaction_lacked_space() {
+    if (!told_of_no_space_)
+        owner_.notices().warning(static_cast<int>(number_), "%s: writes of the guest fail until there is space again",
+                                 transaction_.result().error().text);
+    told_of_no_space_ = true;
+    io_.transaction_abandoned(-ENOSPC);
 }
 
 void Volume::activity_ended() {
@@ -299,10 +316,12 @@ void Volume::activity_ended() {
     current_ = nullptr;
     const bool ok = ended->result().ok();
     if (ended == &transaction_ || ended == &generation_write_) {
-        if (!ok)
+        if (!ok && ended == &transaction_ && transaction_.lacked_space())
+            transaction_lacked_space();
+        else if (!ok)
             lose_disk(ended->result().error().text);
         else if (ended == &transaction_)
-            io_.transaction_committed();
+            transaction_is_stable();
         else
             generation_is_stable();
     } else if (ok) {

@@ -146,7 +146,7 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
     if (disk_.config.on_io_error == DRBD_ON_IO_ERROR_PASS_ON) {
         // Without an UpToDate peer there is nothing better than this disk: it
         // stays as it is, and the guest has the error.
-        owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass_on)", reason);
+        owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
         return;
     }
     lose_disk(reason);

@@ -129,6 +129,8 @@ class Volume final : private GuestIoListener {
     void start_settling();
     void activity_ended();
     void generation_is_stable();
+    void transaction_is_stable();
+    void transaction_lacked_space();
     void operation_succeeded();
     void operation_failed(const Error& error);
 
@@ -161,6 +163,7 @@ class Volume final : private GuestIoListener {
     CreateActivity create_{disk_};
     bool generation_due_ = false;  // a new one is in memory, not on the disk
     bool primary_recorded_ = false;  // the superblock on the disk has PRIMARY_IND
+    bool told_of_no_space_ = false;  // once until a transaction succeeds
     Activity* current_ = nullptr;
     DrbdJob job_{};
     bool job_ready_ = false;   // job_ waits to be handed out

@@ -150,6 +150,12 @@ void Bitmap::mark_written(uint64_t page) {
     pages_written_++;
 }
 
+void Bitmap::mark_not_written(uint64_t page) {
+    uint8_t& state = page_state_.data()[page];
+    dirty_pages_ += !(state & kDirty);
+    state = kDirty | kCleared;  // what it was is not known any more: the stricter
+}
+
 uint64_t Bitmap::next_dirty(uint64_t from) const {
     if (from >= pages_ || dirty_pages_ == 0)
         return pages_;

@@ -64,6 +64,8 @@ class Bitmap {
     void mark_written(uint64_t page);
     uint64_t pages_written() const { return pages_written_; }
     void mark_all_dirty();
+    // The copy was not written after all.
+    void mark_not_written(uint64_t page);
 
     static uint64_t page_of_extent(uint32_t extent) { return extent * kBlocksPerExtent / kBitsPerPage; }
 

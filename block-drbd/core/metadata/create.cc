@@ -70,6 +70,14 @@ bool CreateActivity::next(DrbdJob& job) {
             fail(good.error());
             return false;
         }
+        phase_ = options_.force ? Phase::Wipe : Phase::ReadArea;
+        position_ = in_buffer_ = 0;
+        return next(job);
+    case Phase::ReadArea:
+        if (read_area(job))
+            return true;
+        if (!result())
+            return false;
         phase_ = Phase::Wipe;
         [[fallthrough]];
     case Phase::Wipe:
@@ -125,7 +133,7 @@ void CreateActivity::failed(int error) {
 Result<void> CreateActivity::judge() const {
     if (content_.kind == metafmt::ContentKind::DiskImage)
         return Error::of(ErrorCode::Foreign,
-                         "the %s begins like a %s: its bytes are not a disk but a container, and metadata would destroy it. "
+                         "the %s looks like a container (%s): its bytes are no disk, and metadata would destroy it. "
                          "Open it with its own format driver instead of as raw",
                          disk_.config.placement == DRBD_PLACEMENT_INTERNAL ? "image" : "metadata device", content_.name);
     if (options_.force)
@@ -157,12 +165,39 @@ Result<void> CreateActivity::judge() const {
                      content_.name, ull(content_.size.value), ull(data_end));
 }
 
+// What is written of the bitmap: as much as the image needs.
+Bytes CreateActivity::bitmap_bytes() const {
+    const Sector needed = metafmt::bitmap_sectors_on_disk(metafmt::capacity_max(disk_.layout, disk_.image_size()));
+    return to_bytes(std::min(disk_.layout.bitmap_size, needed));
+}
+
+// Bytes that nobody knows may still be somebody's: what is to be overwritten
+// must be zero.  A piece at a time through the page buffers.
+bool CreateActivity::read_area(DrbdJob& job) {
+    const uint64_t begin = to_bytes(disk_.layout.first_sector()).value;
+    const uint64_t size = kBlockSize + to_bytes(disk_.layout.al.size()).value + bitmap_bytes().value;
+    const auto seen = disk_.pages.data().first(in_buffer_);
+    const auto found = std::find_if(seen.begin(), seen.end(), [](uint8_t byte) { return byte != 0; });
+    if (found != seen.end()) {
+        fail(Error::of(ErrorCode::Foreign,
+                       "there is unknown data at byte %llu, where the metadata would be written: if it is not needed any more, use "
+                       "force",
+                       ull(begin + position_ - in_buffer_ + static_cast<uint64_t>(found - seen.begin()))));
+        return false;
+    }
+    if (position_ == size)
+        return false;
+    doing_ = "reading what the metadata would overwrite";
+    in_buffer_ = std::min(size - position_, disk_.pages.size().value);
+    start_job(job, DRBD_JOB_READ);
+    add_part(job, Bytes(begin + position_), disk_.pages.data().data(), Bytes(in_buffer_));
+    position_ += in_buffer_;
+    return true;
+}
+
 // The buffer of zeroes serves every part.
 bool CreateActivity::write_bitmap(DrbdJob& job) {
-    const uint64_t size = std::min(to_bytes(disk_.layout.bitmap_size).value,
-                                   to_bytes(metafmt::bitmap_sectors_on_disk(
-                                                metafmt::capacity_max(disk_.layout, disk_.image_size())))
-                                       .value);
+    const uint64_t size = bitmap_bytes().value;
     if (position_ >= size)
         return false;
     start_job(job, DRBD_JOB_WRITE);

@@ -24,16 +24,19 @@ class CreateActivity final : public Activity {
     void failed(int error) override;
 
   private:
-    enum class Phase { ReadHead, ReadSuperblock, Judge, Wipe, WriteRing, WriteBitmap, WriteSuperblock, Done };
+    enum class Phase { ReadHead, ReadSuperblock, Judge, ReadArea, Wipe, WriteRing, WriteBitmap, WriteSuperblock, Done };
 
     Result<void> judge() const;
+    bool read_area(DrbdJob& job);
     bool write_bitmap(DrbdJob& job);
+    Bytes bitmap_bytes() const;
 
     Disk& disk_;
     DrbdCreateMd options_{};
     Phase phase_ = Phase::Done;
     const char* doing_ = "";
     uint64_t position_ = 0;
+    uint64_t in_buffer_ = 0;       // bytes of the area that were read last
     bool has_old_place_ = false;   // where DRBD 0.7 kept internal metadata
     Sector old_place_;
     metafmt::Content content_;

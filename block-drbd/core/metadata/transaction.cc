@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "core/metadata/transaction.h"
 
+#include <cerrno>
+
 #include "core/metadata/bitmap_write.h"
 
 namespace drbd {
@@ -8,17 +10,20 @@ namespace drbd {
 void TransactionActivity::start() {
     begin();
     phase_ = Phase::EvictedPages;
+    lacked_space_ = false;
 }
 
 bool TransactionActivity::next(DrbdJob& job) {
     switch (phase_) {
     case Phase::EvictedPages:
         phase_ = Phase::Transaction;
+        doing_ = "writing the bitmap";
         if (fill_pages_of_extents(disk_, disk_.activity_log.evicted(), job))
             return true;
         [[fallthrough]];
     case Phase::Transaction: {
         phase_ = Phase::Done;
+        doing_ = "writing the activity log";
         start_job(job, DRBD_JOB_WRITE);
         const uint64_t place = disk_.activity_log.encode(disk_.page(0));
         add_part(job, to_bytes(disk_.layout.activity_log) + Bytes(place * kBlockSize), disk_.page(0).data(),
@@ -34,7 +39,12 @@ bool TransactionActivity::next(DrbdJob& job) {
 }
 
 void TransactionActivity::failed(int error) {
-    fail_io("writing the activity log", error);
+    fail_io(doing_, error);
+    if (error != -ENOSPC || phase_ != Phase::Transaction)
+        return;
+    lacked_space_ = true;
+    for (uint32_t extent : disk_.activity_log.evicted())
+        disk_.bitmap.mark_not_written(Bitmap::page_of_extent(extent));
 }
 
 }  // namespace drbd

@@ -18,11 +18,17 @@ class TransactionActivity final : public Activity {
     bool next(DrbdJob& job) override;
     void failed(int error) override;
 
+    // It failed for want of space, before the log itself was touched: nothing
+    // has changed, and it may be tried again.
+    bool lacked_space() const { return lacked_space_; }
+
   private:
     enum class Phase { EvictedPages, Transaction, Done };
 
     Disk& disk_;
     Phase phase_ = Phase::Done;
+    const char* doing_ = "";
+    bool lacked_space_ = false;
 };
 
 }  // namespace drbd

@@ -52,6 +52,8 @@ DrbdStep GuestIo::write_done(Request& request) {
         counters_.write_errors++;
         listener_.on_disk_error(request.kind, request.range.start, request.range.end - request.range.start,
                                 request.result);
+    } else if (generation_failed_) {
+        request.result = -EIO;  // design D14: it would complete under the old generation
     } else if (generation_pending_) {
         request.stage = Stage::WaitGeneration;
         wait_generation_.push_back(request);
@@ -119,6 +121,7 @@ int GuestIo::end(Request& request) {
 void GuestIo::fail_waiting(int error) {
     activity_log_starves_ = false;
     eviction_possible_ = true;
+    generation_failed_ |= generation_pending_;
     generation_pending_ = generation_wanted_ = false;
     for (RequestQueue* queue : {&wait_activity_log_, &reserved_, &wait_generation_, &wait_flush_})
         while (Request* request = queue->pop_front())

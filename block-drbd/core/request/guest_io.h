@@ -21,8 +21,8 @@ namespace drbd {
 // What a volume hears from its guest requests.
 class GuestIoListener {
   public:
-    // The image failed a request.  `permanent_for_guest` tells ENOSPC and
-    // failed discards apart, which are no reason to give a disk up.
+    // The image failed a request.  Not every error is a reason to give the
+    // disk up (ENOSPC, a failed discard): that is the listener's to judge.
     virtual void on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) = 0;
     // A write was admitted, and the data generation must be renewed first.
     virtual void on_generation_wanted() = 0;
@@ -50,6 +50,7 @@ class GuestIo {
     // flushed by its attach.
     void disk_came() {
         has_disk_ = true;
+        generation_failed_ = false;
         flushed_generation_ = written_generation_;
     }
     // `flushed`: it went in an orderly way, after a flush; else what it had
@@ -79,6 +80,9 @@ class GuestIo {
     }
     void reserve_for_transaction();
     void transaction_committed();
+    // It could not be written, and nothing has changed: those that it was for
+    // fail.
+    void transaction_abandoned(int error);
 
     // The disk is lost: what waits for it fails now, what is at the image ends
     // when the image answers.
@@ -114,6 +118,7 @@ class GuestIo {
     bool has_disk_ = false;
     bool generation_wanted_ = false;   // the next write asks for it
     bool generation_pending_ = false;  // asked, not stable yet
+    bool generation_failed_ = false;   // could not be made: no write of this disk completes well
 
     OverlapTree tree_;
     RequestQueue wait_overlap_, wait_activity_log_, reserved_, wait_flush_, wait_generation_;

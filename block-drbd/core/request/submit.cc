@@ -129,4 +129,14 @@ void GuestIo::transaction_committed() {
     }
 }
 
+void GuestIo::transaction_abandoned(int error) {
+    for (Request* request = reserved_.first(); request; request = RequestQueue::next(*request)) {
+        disk_.activity_log.withdraw(request->extents);
+        request->holds_extents = false;
+    }
+    disk_.activity_log.abandon();
+    while (Request* request = reserved_.pop_front())
+        finish_and_wake(*request, error);
+}
+
 }  // namespace drbd

@@ -77,6 +77,21 @@ class Bench {
         pending.clear();
         expect_replay_covers();
     }
+    // The transaction is given up before anything of it was written.
+    void abandon(const std::vector<ExtentRange>& reserved) {
+        const std::set<uint32_t> restored = evicted();
+        for (ExtentRange range : reserved) {
+            log.withdraw(range);
+            for (uint32_t e = range.first; e <= range.last; e++)
+                if (--holds[e] == 0)
+                    holds.erase(e);
+        }
+        log.abandon();
+        EXPECT_FALSE(log.is_prepared());
+        hot.insert(restored.begin(), restored.end());
+        pending.clear();
+        expect_replay_covers();
+    }
     // What a crash would mark holds everything that may be written now.
     void expect_replay_covers() {
         auto replay = std::make_unique<metafmt::ActivityLogReplay>();
@@ -115,6 +130,7 @@ TEST_P(RandomLog, NeverForgetsWhatIsHeld) {
     std::mt19937_64 random(shape.slots);
     Bench bench(shape.slots, {shape.stripes, shape.stripe_size});
     std::vector<ExtentRange> held, reserved;
+    size_t committed = 0;  // of the reserved ones, those whose transaction is on the disk
     for (int round = 0; round < shape.rounds; round++) {
         const uint32_t length = random() % 10 == 0 ? 33 : 1 + static_cast<uint32_t>(random() % 3);
         const uint32_t first = static_cast<uint32_t>(random() % (shape.extents - length));
@@ -125,6 +141,7 @@ TEST_P(RandomLog, NeverForgetsWhatIsHeld) {
             reserved.push_back(range);
         } else if (bench.log.is_prepared()) {
             bench.commit(random);
+            committed = reserved.size();
         }
         while (!held.empty() && (random() % 3 == 0 || held.size() > 12)) {
             const size_t i = random() % held.size();
@@ -132,11 +149,16 @@ TEST_P(RandomLog, NeverForgetsWhatIsHeld) {
             held[i] = held.back();
             held.pop_back();
         }
+        if (random() % 20 == 0 && bench.log.is_prepared()) {
+            bench.abandon({reserved.begin() + static_cast<long>(committed), reserved.end()});
+            reserved.resize(committed);
+        }
         if (random() % 6 == 0 && !reserved.empty()) {
             if (bench.log.is_prepared())
                 bench.commit(random);
             held.insert(held.end(), reserved.begin(), reserved.end());
             reserved.clear();
+            committed = 0;
         }
         std::set<uint32_t> referenced;
         for (const auto& [extent, count] : bench.holds)

@@ -218,7 +218,7 @@ TEST(SettleOrder, Outdate) {
 TEST(CreateOrder, OnAnEmptyDevice) {
     Node node;
     node.must(node.create_md(0, false));
-    EXPECT_EQ(node.jobs, (Lines{"read head", "read superblock", "write ring flush", "write bitmap flush", "write superblock fua"}));
+    EXPECT_EQ(node.jobs, (Lines{"read head", "read superblock", "read head", "write ring flush", "write bitmap flush", "write superblock fua"}));
     EXPECT_TRUE(node.superblock(0).is_clean());
     EXPECT_EQ(node.superblock(0).uuids.current, 4u);
     node.must(node.attach());

@@ -99,6 +99,38 @@ TEST_F(DiskErrors, AFailedTransactionFailsThoseThatWaitedForIt) {
     node.expect_at_rest();
 }
 
+TEST_F(DiskErrors, NoSpaceForABitmapPageGoesToTheGuestAndTheDiskIsKept) {
+    const uint32_t slots = node.status().al_extents;
+    for (uint32_t extent = 0; extent < slots; extent++)
+        ASSERT_EQ(node.write_through(extent * 4 * kMiB), 0);
+    Guest& a = node.write(slots * 4 * kMiB);
+    Guest& b = node.write((slots + 1) * 4 * kMiB);
+    ASSERT_TRUE(node.run_job(0, -ENOSPC)) << "pages of the extents that are evicted";
+    node.wake_all();
+    EXPECT_EQ(a.result, -ENOSPC);
+    while (!b.result) {
+        ASSERT_TRUE(node.run_job(0, -ENOSPC));
+        node.wake_all();
+    }
+    EXPECT_EQ(b.result, -ENOSPC);
+    EXPECT_EQ(node.disk(), "UpToDate");
+    EXPECT_EQ(node.write_through(0), 0) << "hot as before";
+    // Space again: the page that was not written is written, then the log.
+    node.jobs.clear();
+    EXPECT_EQ(node.write_through(slots * 4 * kMiB), 0);
+    EXPECT_EQ(node.jobs.size(), 2u);
+    EXPECT_EQ(node.status().al_used, slots);
+    node.expect_at_rest();
+}
+
+TEST_F(DiskErrors, NoSpaceForTheActivityLogItselfIsAFailureOfTheDisk) {
+    Guest& cold = node.write(0);
+    ASSERT_TRUE(node.run_job(0, -ENOSPC)) << "whether it is on the disk is not known";
+    node.wake_all();
+    EXPECT_EQ(cold.result, -EIO);
+    EXPECT_EQ(node.disk(), "Diskless");
+}
+
 TEST_F(DiskErrors, TheDiskGoesWhenItsLastJobHasEnded) {
     Guest& cold = node.write(0);
     ASSERT_TRUE(node.take_job());

@@ -90,6 +90,16 @@ TEST_F(GenerationWait, ALostDiskFailsThem) {
     disk.activity_log.drop({0, 0});
 }
 
+TEST_F(GenerationWait, AWriteAtTheImageFailsTooWhenTheGenerationCouldNotBeMade) {
+    Request* w;
+    ASSERT_EQ(begin(DRBD_REQUEST_WRITE, w), DRBD_STEP_SUBMIT);
+    io.disk_went(false);
+    io.fail_waiting(-EIO);
+    ASSERT_EQ(io.local_done(*w, 0), DRBD_STEP_COMPLETE);
+    EXPECT_EQ(io.end(*w), -EIO) << "it would have completed under the old generation";
+    disk.activity_log.drop({0, 0});
+}
+
 TEST_F(GenerationWait, ARangeStaysTakenWhileItWaits) {
     Request *a, *b;
     ASSERT_EQ(begin(DRBD_REQUEST_WRITE, a), DRBD_STEP_SUBMIT);
