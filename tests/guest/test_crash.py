@@ -17,10 +17,17 @@ RECORDS_PER_ROUND = 400
 DISK_SIZE = 2 << 30             # 512 activity log extents
 
 
-def our_guest(workspace, guest_image, disk):
+ONE_QUEUE = ['-device', 'virtio-blk-pci,drive=d0,id=vd0']
+# The queues are served by threads of their own, so the node is entered by both at once.
+TWO_QUEUES = ['-smp', '2', '-object', 'iothread,id=io0', '-object', 'iothread,id=io1',
+              '-device', json.dumps({
+                  'driver': 'virtio-blk-pci', 'drive': 'd0', 'id': 'vd0', 'num-queues': 2,
+                  'iothread-vq-mapping': [{'iothread': 'io0'}, {'iothread': 'io1'}]})]
+
+
+def our_guest(workspace, guest_image, disk, device=ONE_QUEUE):
     """The driver in the guest's own QEMU."""
-    arguments = disk.arguments('-', role='primary')
-    arguments += ['-device', 'virtio-blk-pci,drive=d0,id=vd0']
+    arguments = disk.arguments('-', role='primary') + device
     return machine.Machine('guest', workspace.path, guest_image, arguments,
                            qemu=program('qemu-system-x86_64'), ports=['records'])
 
@@ -48,6 +55,35 @@ def test_kill_qemu(workspace, guest_image, kind, rounds):
         # A crashed Primary without its peer has marked whatever it wrote.
         assert query_volume(guest.qmp)['out-of-sync'] > 0
         assert guest.quit() == 0
+
+
+def requests_of_queues(guest):
+    """Interrupts that each queue of the disk has raised."""
+    lines = [line for line in guest.sh('cat /proc/interrupts').splitlines() if '-req.' in line]
+    return [sum(int(word) for word in line.split()[1:3]) for line in lines]
+
+
+def test_kill_qemu_with_two_queues(workspace, guest_image):
+    disk = Disk(workspace.path, 'raw', DISK_SIZE).create()
+    log = records.RecordLog()
+    with our_guest(workspace, guest_image, disk, TWO_QUEUES) as guest:
+        guest.boot()
+        records.check_in_guest(guest, log)
+        # Readers on both processors, beside the writer.
+        for cpu in '12':
+            guest.sh('(while :; do taskset %s dd if=/dev/vda of=/dev/null bs=64k count=64; '
+                     'echo 3 > /proc/sys/vm/drop_caches; done) > /dev/null 2>&1 &' % cpu)
+        records.start_writer(guest, log)
+        log.wait_for(RECORDS_PER_ROUND)
+        busy = requests_of_queues(guest)
+        assert len(busy) == 2 and min(busy) > 50, busy
+        guest.kill()
+        log.finish()
+    with our_guest(workspace, guest_image, disk, TWO_QUEUES) as guest:
+        guest.boot()
+        verdict = records.check_in_guest(guest, log)
+        assert verdict.missing == 0, verdict.output
+        assert verdict.checked == log.count() >= RECORDS_PER_ROUND
 
 
 # -- the distribution's own QEMU, served by our storage daemon -------------------
