@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
 
 namespace drbd::metafmt::tool {
@@ -49,9 +50,12 @@ Placement parse_placement(const std::string& text) {
 }
 
 ActivityLogGeometry parse_stripes(uint32_t stripes, uint32_t stripe_size_kilobytes) {
-    if (stripe_size_kilobytes % 4 != 0)
+    if (stripe_size_kilobytes < 4)
         throw ToolError(kExitUsage, "--al-stripe-size-kB " + std::to_string(stripe_size_kilobytes) +
-                                        ": must be a multiple of 4");
+                                        ": must be at least 4, one block of the activity log");
+    if (stripe_size_kilobytes % 4 != 0)  // as drbdmeta does, which says nothing
+        std::fprintf(stderr, "--al-stripe-size-kB %u is rounded down to %u, whole blocks of 4 kB\n",
+                     stripe_size_kilobytes, stripe_size_kilobytes / 4 * 4);
     ActivityLogGeometry al{stripes, stripe_size_kilobytes / 4};
     if (auto checked = al.check(); !checked)
         throw ToolError(kExitUsage, checked.error().text);
