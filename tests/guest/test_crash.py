@@ -10,6 +10,7 @@ import machine
 import pytest
 import records
 from blockdrbd import StorageDaemon, program
+from blockdrbd.daemon import wait_for
 from blockdrbd.operation import query_volume
 from disks import Disk
 
@@ -75,8 +76,8 @@ def test_kill_qemu_with_two_queues(workspace, guest_image):
                      'echo 3 > /proc/sys/vm/drop_caches; done) > /dev/null 2>&1 &' % cpu)
         records.start_writer(guest, log)
         log.wait_for(RECORDS_PER_ROUND)
-        busy = requests_of_queues(guest)
-        assert len(busy) == 2 and min(busy) > 50, busy
+        wait_for(lambda: len(busy := requests_of_queues(guest)) == 2 and min(busy) > 50,
+                 'requests in both queues', 60)
         guest.kill()
         log.finish()
     with our_guest(workspace, guest_image, disk, TWO_QUEUES) as guest:
