@@ -4,7 +4,6 @@ and each mistake, put into that log, is found by the checker that is there for
 it.  No driver of ours runs here, and no QEMU but for the last test.
 """
 
-import pathlib
 
 import pytest
 
@@ -125,11 +124,11 @@ def test_active_extents_of_both_readers_agree(workspace, placement):
     assert replay_ring([bytes(4096)] * 8, 1, 8) is None
 
 
-def test_recorder_sees_fua_flush_and_lost_trims(workspace, stock_storage_daemon):
+def test_recorder_sees_fua_flush_and_lost_trims(workspace):
     """A plain node over the recorder: FUA and flush arrive as such, nothing is
     lost; and where a trim must read as zero, a plain node's trim is found out."""
     import scenarios
-    with Recording(workspace.path, "none", 3, binary=stock_storage_daemon) as run:
+    with Recording(workspace.path, "none", 3) as run:
         scenarios.plain(run, 0.5)
     seen = count_events(run.log.path)
     assert seen["fua"] > 10 and seen["flush"] > 10 and seen["payload"] > 100, seen
@@ -160,13 +159,6 @@ def count_events(path: str) -> dict:
                 counts["payload"] += payload > 0
             place += 40 + (payload + 7) // 8 * 8
     return counts
-
-
-@pytest.fixture
-def stock_storage_daemon():
-    """Debian's own, or ours where that is not installed."""
-    stock = pathlib.Path("/usr/bin/qemu-storage-daemon")
-    return str(stock) if stock.exists() else None
 
 
 def test_marks_and_completions_are_in_order(workspace):
