@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the live tests: a deadline for each test, and a `stack`.
+"""Fixtures of the live tests: a deadline for each test, a `stack` (one node) and
+`two` (makes pairs of nodes).
 
 A test that has the marker `storage_daemon` needs nothing but the storage
 daemon, qdrbdmeta and Python, so it also runs with a newer QEMU's tools.
 """
 
+import contextlib
 import signal
 
 import pytest
 
+from blockdrbd import TwoNodes
 from stack import Stack
 
 DEADLINE_S = 60
@@ -45,3 +48,23 @@ def stack(workspace):
     """A storage daemon with the resource r0; see stack.py."""
     with Stack(workspace) as made:
         yield made
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed_call = outcome.get_result().failed
+
+
+@pytest.fixture
+def two(request, workspace):
+    """two(**options) makes a pair of nodes; see blockdrbd/two_nodes.py.  The logs of
+    their daemons are printed when the test fails."""
+    with contextlib.ExitStack() as made:
+        def make(**options):
+            pair = TwoNodes(workspace, **options)
+            made.push(lambda *_: pair.__exit__(
+                AssertionError if getattr(request.node, "failed_call", True) else None, None, None))
+            return pair
+        yield make

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two nodes find each other: in either order, again after every end, over IPv6;
+first sync; what does not fit together is named with both values."""
+
+import pytest
+
+from blockdrbd import OperationFailed, QmpError
+from stack import BLOCK, MIB, pattern
+
+pytestmark = pytest.mark.storage_daemon
+SECRET = {"qom-type": "secret", "id": "s0", "data": "the same on both"}
+
+
+def test_fresh_nodes_stay_inconsistent(two):
+    pair = two().up()
+    for node in (pair.a, pair.b):
+        node.wait_state("Connected", "Inconsistent", "Inconsistent")
+        assert node.status()["role"] == "secondary"
+        assert "Inconsistent" in node.status()["not-promotable"]
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_either_may_be_there_first(two, first):
+    pair = two().create()
+    early, late = (pair.a, pair.b) if first == "a" else (pair.b, pair.a)
+    early.start()
+    early.wait_connection("WFConnection")
+    late.start()
+    pair.connected()
+
+
+def test_first_sync_and_writes(two):
+    pair = two().ready()
+    guest = pair.a.guest()
+    for number in range(64):
+        guest.pwrite(pattern(number), number * 17 * BLOCK)
+    guest.flush()
+    # A write completes under C when it is in the other image.
+    pair.assert_equal()
+    pair.settle_equal()
+    assert pair.b.volume()["received-writes"] >= 64
+
+
+def test_first_sync_carries_what_is_there(two):
+    """The Primary has data before it ever saw its peer."""
+    pair = two().create()
+    pair.a.start()
+    pair.a.primary(force=True)
+    guest = pair.a.guest()
+    for number in range(200):
+        guest.pwrite(pattern(number, 4 * BLOCK), number * 7 * 4 * BLOCK % (24 * MIB))
+    pair.b.start()
+    pair.settle_equal()
+    assert pair.b.metadata().superblock().current == pair.a.metadata().superblock().current & ~1
+
+
+def test_first_sync_sends_no_zeroes(two):
+    """An empty gigabyte costs no gigabyte on the wire."""
+    pair = two(link=True, size=1024 * MIB).up()
+    pair.a.primary(force=True)
+    pair.synced()
+    assert pair.link.bytes("data") + pair.link.bytes("meta") < 24 * MIB
+    pair.assert_equal()
+
+
+def test_ipv6(two):
+    pair = two(ipv6=True).ready()
+    pair.a.guest().pwrite(pattern(1), 0)
+    pair.settle_equal()
+
+
+def test_external_metadata(two):
+    pair = two(external=True).ready()
+    pair.a.guest().pwrite(pattern(3), 5 * BLOCK)
+    pair.settle_equal()
+
+
+def test_peer_vanishes_and_comes_back(two):
+    pair = two().ready()
+    for number in range(3):
+        pair.b.kill()
+        pair.a.wait_lost()
+        assert pair.a.status()["role"] == "primary"
+        pair.a.guest().pwrite(pattern(number), number * BLOCK)
+        pair.b.start()
+        pair.settle_equal()
+
+
+def test_orderly_end_of_the_secondary(two):
+    pair = two().ready()
+    pair.b.quit()
+    pair.a.wait_lost()
+    pair.a.guest().pwrite(pattern(9), 0)
+    pair.b.start()
+    pair.settle_equal()
+
+
+def test_several_volumes(two):
+    pair = two(volumes=3).ready()
+    for volume in range(3):
+        pair.a.guest(volume).pwrite(pattern(volume + 1), (volume + 1) * BLOCK)
+    pair.settle_equal()
+
+
+# -- authentication ------------------------------------------------------------
+
+
+def secrets(pair, word_a, word_b, algorithm="sha1"):
+    for node, word in ((pair.a, word_a), (pair.b, word_b)):
+        if word:
+            node.objects = ({"qom-type": "secret", "id": "s0", "data": word},)
+            node.options.update({"secret": "s0", "cram-hmac-alg": algorithm})
+    return pair.create()
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_same_secret(two, algorithm):
+    pair = secrets(two(), "the same", "the same", algorithm)
+    pair.a.start()
+    pair.b.start()
+    pair.connected()
+
+
+def test_other_secret(two):
+    pair = secrets(two(), "one word", "other word")
+    pair.a.start()
+    pair.b.start()
+    for node in (pair.a, pair.b):
+        node.wait_connection("StandAlone")
+        assert "secret" in node.reason() or "authentic" in node.reason()
+
+
+def test_only_one_authenticates(two):
+    pair = secrets(two(), "one word", None)
+    pair.a.start()
+    pair.b.start()
+    pair.a.wait_connection("StandAlone")
+    assert "authentic" in pair.a.reason() or "secret" in pair.a.reason()
+
+
+# -- what does not fit ------------------------------------------------------------
+
+# option, value of a, value of b, what the reason must name
+MISMATCHES = [
+    ("protocol", "C", "A", ("C", "A")),
+    ("after-sb-0pri", "discard-zero-changes", "disconnect", ("after-sb-0pri",)),
+    ("data-integrity-alg", "sha1", "md5", ("sha1", "md5")),
+]
+
+
+@pytest.mark.parametrize("option,of_a,of_b,named", MISMATCHES, ids=[m[0] for m in MISMATCHES])
+def test_mismatch_is_named_with_both_values(two, option, of_a, of_b, named):
+    pair = two(options_a={option: of_a}, options_b={option: of_b}).create()
+    pair.a.start()
+    pair.b.start()
+    nodes = (pair.a, pair.b)
+
+    def somebody_stands_alone():
+        return [n for n in nodes if n.status()["connection"] == "StandAlone"]
+    pair.a.wait(somebody_stands_alone, "one node refuses")
+    reasons = " ".join(node.reason() for node in somebody_stands_alone())
+    assert all(word in reasons for word in named), reasons
+
+
+def test_no_common_version(two):
+    pair = two(options_a={"protocol-version-max": 95}, options_b={"protocol-version-min": 100}).create()
+    pair.a.start()
+    pair.b.start()
+    pair.a.wait(lambda: any(n.status()["connection"] == "StandAlone" for n in (pair.a, pair.b)),
+                "one node refuses")
+    reasons = pair.a.reason() + pair.b.reason()
+    assert "95" in reasons and "100" in reasons
+
+
+@pytest.mark.parametrize("version", [86, 90, 95, 96, 100, 101])
+def test_older_versions(two, version):
+    pair = two(options_a={"protocol-version-max": version}).ready()
+    assert pair.b.peer()["protocol-version"] == version
+    guest = pair.a.guest()
+    for number in range(40):
+        guest.pwrite(pattern(number, 3 * BLOCK), number * 5 * BLOCK)
+    guest.pwrite(pattern(77), 0, fua=True)
+    guest.trim(8 * BLOCK, 20 * BLOCK)
+    guest.zero(64 * BLOCK, 64 * BLOCK)
+    guest.pwrite(pattern(99, 512 * 1024), 8 * MIB)
+    guest.flush()
+    pair.settle_equal()
+    pair.b.kill()
+    pair.a.wait_lost()
+    guest.pwrite(pattern(5), 9 * BLOCK)
+    pair.b.start()
+    pair.settle_equal()
+
+
+def test_a_busy_address_is_an_error(two):
+    """Nobody can listen there: the node says so and stands alone."""
+    pair = two()
+    pair.create()
+    pair.a.start()
+    pair.b.here = pair.a.here
+    try:
+        pair.b.start()
+    except (QmpError, OperationFailed) as error:
+        assert "listen" in str(error) or "address" in str(error).lower()
+        return
+    pair.b.wait_connection("StandAlone")
+    assert pair.a.here[0] in pair.b.reason()
