@@ -34,6 +34,8 @@ enum class PeerWork : uint8_t {
     ResyncFlush,   // resync/: as target; one per volume at a time
 };
 
+class PeerRangeWaiter;
+
 struct PeerRequest {
     ListLink<PeerRequest> queue;   // to do, or waiting for its turn (PeerIo), or a list of the owner's
     uint32_t id = 0;               // index in the pool
@@ -50,6 +52,8 @@ struct PeerRequest {
     bool discard = false;          // P_TRIM: a failure is no failure of the disk
     bool peer_has_no_disk = false; // a write that only this disk will have: bits before data
     bool thin = false;             // P_RS_THIN_REQ
+    uint32_t slot = 0;             // of a resync: which of its window
+    PeerRangeWaiter* waiter = nullptr;  // of a resync write that waits for its turn (PeerIo::enter)
     bool at_image = false;         // handed out
     int result = 0;
     void* buffer = nullptr;
