@@ -52,7 +52,7 @@ def read_stamps(block: int, content: bytes) -> List[Optional[int]]:
 class BlockHistory:
     settled: Set[int] = dataclasses.field(default_factory=lambda: {ZEROES})
     unsettled: Optional[Tuple[int, int]] = None     # (number, content) of a request in flight
-    acknowledged: int = ZEROES                      # content of the newest acknowledged one
+    ever: Set[int] = dataclasses.field(default_factory=lambda: {ZEROES})
 
 
 class Journal:
@@ -70,7 +70,9 @@ class Journal:
         assert history.unsettled is None, f"block {block} is being written already"
         self._number += 1
         self.submitted += 1
-        history.unsettled = (self._number, ZEROES if zero else self._number)
+        content = ZEROES if zero else self._number
+        history.unsettled = (self._number, content)
+        history.ever.add(content)
         return self._number
 
     def is_busy(self, block: int) -> bool:
@@ -80,7 +82,7 @@ class Journal:
     def acknowledge(self, block: int) -> None:
         history = self.blocks[block]
         content = history.unsettled[1]
-        history.settled, history.acknowledged, history.unsettled = {content}, content, None
+        history.settled, history.unsettled = {content}, None
         self.acknowledged += 1
 
     def fail(self, block: int) -> None:
@@ -100,6 +102,10 @@ class Journal:
                 count += 1
         self.unknown += count
         return count
+
+    def everything(self, block: int) -> Set[int]:
+        """All that was ever written there: for a copy of which nothing was promised."""
+        return set(self.blocks[block].ever)
 
     # -- judging ------------------------------------------------------------------
 

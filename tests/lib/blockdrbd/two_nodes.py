@@ -20,7 +20,7 @@ from .daemon import StorageDaemon, wait_for
 from .guest import GuestDisk
 from .images import compare_images, make_image
 from .link import Link
-from .metadata import Metadata, data_bytes
+from .metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE, Metadata, data_bytes
 from .nodes import drbd_node, file_node, resource_object
 from .operation import query_drbd, query_volume, run_operation, set_role
 from .paths import program
@@ -75,6 +75,7 @@ class HostNode:
         self.objects = tuple(objects)
         self.node_options = dict(node_options or {})
         self.file_options: Dict[str, Any] = {}
+        self.file_node = None       # or volume -> another node below, named image<volume>
         self.images = [str(folder / f"{name}{v}.img") for v in range(volumes)]
         self.metadata_files = [str(folder / f"{name}{v}.md") if external else image
                                for v, image in enumerate(self.images)]
@@ -92,6 +93,15 @@ class HostNode:
                 make_image(md, 2 * MIB)
             if metadata:
                 create_md(md, "flex-external" if self.external else "internal")
+        return self
+
+    def establish(self, current: int = 0x1234567890ABCDE0, history: int = 0x1111) -> "HostNode":
+        """Empty images that are UpToDate and in one generation with whoever has the same."""
+        self.create(metadata=False)
+        for volume in range(self.volumes):
+            self.metadata(volume).create(
+                self.size, la_size_sect=self.data_bytes // 512, current=current, history0=history,
+                flags=CONSISTENT | WAS_UP_TO_DATE | AL_CLEAN)
         return self
 
     @property
@@ -121,7 +131,8 @@ class HostNode:
         return self
 
     def add_volume(self, volume: int = 0, **node_options: Any) -> None:
-        self.daemon.blockdev_add(file_node(f"image{volume}", self.images[volume], **self.file_options))
+        self.daemon.blockdev_add(self.file_node(volume) if self.file_node else
+                                 file_node(f"image{volume}", self.images[volume], **self.file_options))
         chosen = {**self.node_options, **node_options}
         if self.external:
             self.daemon.blockdev_add(file_node(f"md{volume}", self.metadata_files[volume],
@@ -314,6 +325,17 @@ class TwoNodes:
     def connected(self, timeout_s: float = 30.0) -> None:
         for node in (self.a, self.b):
             node.wait_connection("Connected", timeout_s=timeout_s)
+
+    def established(self, primary: bool = True) -> "TwoNodes":
+        """As ready, but by equal generations on the disks: quicker, and no sync at all."""
+        self.a.establish()
+        self.b.establish()
+        self.a.start()
+        self.b.start()
+        self.synced()
+        if primary:
+            self.a.primary()
+        return self
 
     def ready(self) -> "TwoNodes":
         """a is Primary, both are UpToDate: by a first sync, which sends no zeroes."""

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Coming back: resync both ways by the bitmap, with a guest writing through it;
+SIGKILL of either side; invalidate, new generations, split brain and its ends."""
+
+import pytest
+
+from blockdrbd import OperationFailed, QmpError, RecordingWriter
+from blockdrbd.daemon import wait_for
+from stack import BLOCK, MIB, pattern
+
+pytestmark = pytest.mark.storage_daemon
+REFUSED = (OperationFailed, QmpError)
+
+
+def test_only_the_difference_is_sent(two):
+    pair = two(link=True, size=256 * MIB).ready()
+    guest = pair.a.guest()
+    for number in range(100):
+        guest.pwrite(pattern(number, MIB), number * MIB)
+    pair.synced()
+    pair.b.kill()
+    pair.a.wait_lost()
+    for number in range(50):
+        guest.pwrite(pattern(1000 + number), number * 2 * MIB)
+    marked = pair.a.volume()["out-of-sync"]
+    assert 50 * BLOCK <= marked <= 60 * BLOCK
+    pair.b.start()
+    pair.settle_equal()
+    assert pair.link.bytes("data") < 8 * MIB
+
+
+def test_secondary_dies_under_a_writer(two):
+    pair = two().ready()
+    with RecordingWriter(pair.a.export(), "d0") as writer:
+        for _ in range(3):
+            writer.progress(300)
+            pair.b.kill()
+            writer.progress(300)
+            pair.b.start()
+            pair.synced()
+        journal = writer.stop()
+    assert not writer.errors
+    pair.settle_equal()
+    journal.judge_file(pair.b.images[0])
+
+
+def test_primary_dies_under_a_writer(two):
+    """And comes back as the target; then the other one."""
+    pair = two().ready()
+    journal = None
+    old, new = pair.a, pair.b
+    for number in range(4):
+        writer = RecordingWriter(old.export(), "d0", journal, seed=number).start()
+        writer.progress(600)
+        old.kill()
+        journal = writer.stop()
+        assert not writer.errors
+        new.wait_lost()
+        new.primary()
+        journal.judge_guest(new.guest())
+        old.start()
+        pair.settle_equal()
+        old, new = new, old
+    journal.judge_file(pair.a.images[0])
+
+
+def test_both_die_under_a_writer(two):
+    pair = two().ready()
+    writer = RecordingWriter(pair.a.export(), "d0").start()
+    writer.progress(600)
+    pair.a.kill()
+    pair.b.kill()
+    journal = writer.stop()
+    pair.a.start()
+    pair.b.start()
+    pair.settle_equal()
+    pair.a.primary()
+    journal.judge_guest(pair.a.guest())
+
+
+def test_killed_in_the_middle_of_a_resync(two):
+    """Target, then source: it goes on where it was, and ends equal."""
+    pair = two(link=True).ready()
+    pair.b.kill()
+    pair.a.wait_lost()
+    writer = RecordingWriter(pair.a.export(), "d0", run=16).start()
+    writer.progress(2000)
+    for victim in ("target", "target", "source"):
+        pair.link.delay_s = 0.03
+        pair.b.start()
+        pair.b.wait_state("SyncTarget")
+        if victim == "source":
+            pair.a.kill()
+            writer.stop()
+            pair.b.wait_lost()
+            with pytest.raises(REFUSED, match="Inconsistent"):
+                pair.b.primary()
+            pair.a.start()
+        else:
+            pair.b.kill()
+    pair.link.delay_s = 0
+    pair.settle_equal()
+    writer.journal.judge_file(pair.b.images[0])
+
+
+def test_resync_under_a_writer_stalls_nobody(two):
+    """Return of the peer: no error, no stall longer than the configured timeouts."""
+    pair = two().ready()
+    pair.b.kill()
+    pair.a.wait_lost()
+    guest = pair.a.guest()
+    for number in range(28):
+        guest.pwrite(pattern(number, MIB), number * MIB)
+    with RecordingWriter(pair.a.export(), "d0") as writer:
+        pair.b.start()
+        pair.synced()
+        writer.progress(100)
+        writer.stop()
+    assert not writer.errors
+    assert writer.longest_s < 6.0
+    pair.settle_equal()
+    writer.journal.judge_file(pair.b.images[0])
+
+
+def test_progress_is_told(two):
+    pair = two(link=True).ready()
+    pair.b.kill()
+    pair.a.wait_lost()
+    guest = pair.a.guest()
+    for number in range(24):
+        guest.pwrite(pattern(number, MIB), number * MIB)
+    pair.link.delay_s = 0.05
+    pair.b.start()
+    pair.b.wait_state("SyncTarget")
+    resync = pair.b.wait(lambda: pair.b.volume().get("resync"), "query-drbd tells of the resync")
+    assert resync["total"] >= 24 * MIB >= resync["left"]
+    pair.link.delay_s = 0
+    pair.settle_equal()
+    assert pair.b.volume().get("resync") is None
+    for node in (pair.a, pair.b):
+        assert node.qmp.take_events("DRBD_RESYNC")
+
+
+# -- an administrator's orders ------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_invalidate_the_secondary(two, who):
+    """By itself, or by the Primary over the wire: everything is sent again."""
+    pair = two().ready()
+    pair.a.guest().pwrite(pattern(1, MIB), MIB)
+    # What nobody may do to an image: only a full sync can repair it.
+    with open(pair.b.images[0], "r+b") as image:
+        image.seek(MIB)
+        image.write(b"\xff" * BLOCK)
+    assert pair.differences()
+    if who == "b":
+        pair.b.run("drbd-invalidate", node_name="d0")
+    else:
+        pair.a.run("drbd-invalidate-remote", node_name="d0")
+    pair.settle_equal()
+
+
+def test_invalidate_a_lone_primary_is_refused(two):
+    pair = two().ready()
+    pair.b.kill()
+    pair.a.wait_lost()
+    with pytest.raises(REFUSED):
+        pair.a.run("drbd-invalidate", node_name="d0")
+    with pytest.raises(REFUSED):
+        pair.a.run("drbd-invalidate-remote", node_name="d0")
+
+
+def test_first_sync_is_skipped(two):
+    """Two empty images: nothing to send, by one command."""
+    pair = two(link=True).up()
+    pair.a.run("drbd-new-current-uuid", node_name="d0", clear_bitmap=True)
+    pair.synced()
+    pair.a.primary()
+    pair.a.guest().pwrite(pattern(1), 0)
+    pair.settle_equal()
+    assert pair.link.bytes("data") < MIB
+
+
+def test_skipping_needs_force_where_there_are_data(two):
+    pair = two().create()
+    for node in (pair.a, pair.b):
+        with open(node.images[0], "r+b") as image:
+            image.write(b"an old system")
+        node.start()
+    pair.connected()
+    with pytest.raises(REFUSED, match="(?i)force"):
+        pair.a.run("drbd-new-current-uuid", node_name="d0", clear_bitmap=True)
+    pair.a.run("drbd-new-current-uuid", node_name="d0", clear_bitmap=True, force=True)
+    pair.synced()
+
+
+# -- split brain ----------------------------------------------------------------------
+
+
+def split(pair):
+    """Both were Primary alone and wrote: nobody is right."""
+    pair.link.cut()
+    pair.a.wait_lost()
+    pair.b.wait_lost()
+    pair.b.primary()
+    pair.a.guest().pwrite(pattern(100), 10 * BLOCK)
+    pair.b.guest().pwrite(pattern(200), 20 * BLOCK)
+    for node in (pair.a, pair.b):
+        node.unexport()
+
+
+def stands_alone_with_split_brain(pair):
+    def told():
+        return [n for n in (pair.a, pair.b) if n.status()["connection"] == "StandAlone"
+                and "split" in n.reason().lower()]
+    pair.a.wait(told, "split brain is reported")
+
+
+def test_split_brain_keeps_both(two):
+    pair = two(link=True).ready()
+    split(pair)
+    pair.link.heal()
+    stands_alone_with_split_brain(pair)
+    assert any(n.qmp.take_events("DRBD_SPLIT_BRAIN") for n in (pair.a, pair.b))
+    for node, number, block in ((pair.a, 100, 10), (pair.b, 200, 20)):
+        with open(node.images[0], "rb") as image:
+            image.seek(block * BLOCK)
+            assert image.read(BLOCK) == pattern(number)
+        assert node.volume()["disk"] == "UpToDate"
+
+
+def reconnect(pair, loser):
+    """Those that stand alone connect, the loser with discard-my-data."""
+    for node in (pair.a, pair.b):
+        if node.status()["connection"] != "StandAlone":
+            node.disconnect(force=True)
+            node.wait_connection("StandAlone")
+    for node in (pair.a, pair.b):
+        node.connect(**({"discard_my_data": True} if node is loser else {}))
+
+
+@pytest.mark.parametrize("loser", ["a", "b"])
+def test_discard_my_data_solves_it(two, loser):
+    pair = two(link=True).ready()
+    split(pair)
+    victim = pair.a if loser == "a" else pair.b
+    victim.secondary()
+    pair.link.heal()
+    stands_alone_with_split_brain(pair)
+    reconnect(pair, victim)
+    pair.settle_equal()
+    kept, block = (200, 20) if loser == "a" else (100, 10)
+    with open(victim.images[0], "rb") as image:
+        image.seek(block * BLOCK)
+        assert image.read(BLOCK) == pattern(kept)
+
+
+def test_split_brain_solved_by_policy(two):
+    pair = two(link=True, options={"after-sb-0pri": "discard-zero-changes"}).ready()
+    pair.link.cut()
+    pair.a.wait_lost()
+    pair.b.wait_lost()
+    pair.b.primary()
+    pair.a.guest().pwrite(pattern(100), 10 * BLOCK)
+    pair.a.demote()
+    pair.b.secondary()
+    pair.link.heal()
+    pair.settle_equal()
+    with open(pair.b.images[0], "rb") as image:
+        image.seek(10 * BLOCK)
+        assert image.read(BLOCK) == pattern(100)
+
+
+def test_a_crashed_primary_that_went_on_alone(two):
+    """D14: it completed writes on one copy, crashed; the other was promoted and wrote.
+    Its return is split brain, never a silent loss."""
+    pair = two(link=True).ready()
+    with RecordingWriter(pair.a.export(), "d0") as writer:
+        writer.progress(100)
+        pair.link.cut()
+        pair.a.wait_lost()
+        writer.progress(100)
+        pair.a.kill()
+        writer.stop()
+    pair.b.wait_lost()
+    pair.b.primary()
+    pair.b.guest().pwrite(pattern(1), 0)
+    pair.link.heal()
+    pair.a.start()
+    stands_alone_with_split_brain(pair)
+
+
+def test_unrelated_data(two):
+    """Each was made by itself: refused, with the reason."""
+    pair = two().create()
+    for node in (pair.a, pair.b):
+        node.options = {**node.options, "connect": False}
+        node.start()
+        node.primary(force=True)
+        node.guest().pwrite(pattern(7), 0)
+        node.demote()
+        node.quit()
+        node.options = {**node.options, "connect": True}
+    for node in (pair.a, pair.b):
+        node.start()
+    wait_for(lambda: any(n.status()["connection"] == "StandAlone" for n in (pair.a, pair.b)), "refused")
+    assert "nrelated" in pair.a.reason() + pair.b.reason()
