@@ -61,14 +61,27 @@ void Bitmap::loaded() {
         count_ += static_cast<unsigned>(std::popcount(word(i)));
 }
 
-uint64_t Bitmap::next_set(uint64_t from) const {
-    while (from < bits_) {
+uint64_t Bitmap::next_set(uint64_t from, uint64_t end) const {
+    DRBD_ASSERT(end <= bits_);
+    while (from < end) {
         const uint64_t rest = word(from / 64) >> (from % 64);
         if (rest != 0)
-            return std::min(from + static_cast<unsigned>(std::countr_zero(rest)), bits_);
+            return std::min(from + static_cast<unsigned>(std::countr_zero(rest)), end);
         from = round_down(from, 64) + 64;
     }
-    return bits_;
+    return end;
+}
+
+uint64_t Bitmap::count(uint64_t first, uint64_t end) const {
+    DRBD_ASSERT(first <= end && end <= bits_);
+    uint64_t found = 0;
+    for (uint64_t at = first; at < end;) {
+        const uint64_t index = at / 64;
+        const uint64_t stop = std::min(end, (index + 1) * 64);
+        found += static_cast<unsigned>(std::popcount(word(index) & mask(at % 64, stop - index * 64)));
+        at = stop;
+    }
+    return found;
 }
 
 uint64_t Bitmap::set_bits(uint64_t first, uint64_t end) {
@@ -86,6 +99,8 @@ uint64_t Bitmap::set_bits(uint64_t first, uint64_t end) {
     if (newly_set != 0)
         mark_dirty(first, end, kDirty);
     count_ += newly_set;
+    if (watcher_ && first < end)
+        watcher_->on_marked(first, end);
     return newly_set;
 }
 
@@ -101,6 +116,11 @@ uint64_t Bitmap::set_in_sync(Sector start, Sector length) {
     const uint64_t first = divide_up(start.value, kSectorsPerBlock);
     const uint64_t stop = start.value + length.value;
     const uint64_t end = stop >= size_.value ? bits_ : stop / kSectorsPerBlock;
+    return first < end ? clear_bits(first, end) : 0;
+}
+
+uint64_t Bitmap::clear_bits(uint64_t first, uint64_t end) {
+    DRBD_ASSERT(first <= end && end <= bits_);
     uint64_t newly_clear = 0;
     for (uint64_t at = first; at < end;) {
         const uint64_t index = at / 64;
@@ -116,6 +136,21 @@ uint64_t Bitmap::set_in_sync(Sector start, Sector length) {
     DRBD_ASSERT(newly_clear <= count_);
     count_ -= newly_clear;
     return newly_clear;
+}
+
+void Bitmap::shrink(Sector size) {
+    DRBD_ASSERT(size <= size_);
+    const uint64_t bits = metafmt::bitmap_bits(size);
+    clear_bits(bits, bits_);
+    size_ = size;
+    bits_ = bits;
+    const uint64_t pages = divide_up(bits_, kBitsPerPage);
+    for (uint64_t page = pages; page < pages_; page++)
+        if (is_dirty(page)) {
+            page_state_.data()[page] = 0;
+            dirty_pages_--;
+        }
+    pages_ = pages;
 }
 
 uint64_t Bitmap::set_extent_out_of_sync(uint32_t extent) {

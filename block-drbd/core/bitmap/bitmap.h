@@ -19,11 +19,24 @@ namespace drbd {
 
 constexpr uint64_t kBitsPerPage = kBlockSize * 8;  // a page of the bitmap covers 128 MiB
 
+// Hears of every block that is marked, those that were marked already included:
+// who is about to clear a bit must know that it was set for a new reason.
+class BitmapWatcher {
+  public:
+    virtual void on_marked(uint64_t first, uint64_t end) = 0;
+
+  protected:
+    ~BitmapWatcher() = default;
+};
+
 class Bitmap {
   public:
     // All bits clear, no page dirty.
     Result<void> allocate(Sector size);
     void release();
+    // The device becomes smaller: blocks past the new end are forgotten.  The
+    // memory stays.
+    void shrink(Sector size);
 
     uint64_t bits() const { return bits_; }
     uint64_t pages() const { return pages_; }
@@ -37,7 +50,11 @@ class Bitmap {
     bool is_set(uint64_t block) const { return (data_.data()[block / 8] >> (block % 8)) & 1; }
 
     // The first set bit at or after `from`, or bits().
-    uint64_t next_set(uint64_t from) const;
+    uint64_t next_set(uint64_t from) const { return next_set(from, bits_); }
+    // The first set bit of [from, end), or `end`.
+    uint64_t next_set(uint64_t from, uint64_t end) const;
+    // Set bits of [first, end).
+    uint64_t count(uint64_t first, uint64_t end) const;
 
     // Every block that the range touches (rounds outwards).  Returns how many
     // bits became set.
@@ -49,6 +66,9 @@ class Bitmap {
 
     uint64_t set_extent_out_of_sync(uint32_t extent);
     void set_all_out_of_sync();
+
+    // One, or null.  It stays when the bitmap is released.
+    void set_watcher(BitmapWatcher* watcher) { watcher_ = watcher; }
 
     // Pages that must be written.
     bool is_dirty(uint64_t page) const { return page_state_.data()[page] & kDirty; }
@@ -73,6 +93,7 @@ class Bitmap {
     enum : uint8_t { kDirty = 1, kCleared = 2 };
 
     uint64_t set_bits(uint64_t first, uint64_t end);
+    uint64_t clear_bits(uint64_t first, uint64_t end);
     void mark_dirty(uint64_t first_bit, uint64_t end_bit, uint8_t how);
     uint64_t word(uint64_t index) const;
     void set_word(uint64_t index, uint64_t value);
@@ -85,6 +106,7 @@ class Bitmap {
     uint64_t count_ = 0;
     uint64_t dirty_pages_ = 0;
     uint64_t pages_written_ = 0;
+    BitmapWatcher* watcher_ = nullptr;
 };
 
 }  // namespace drbd

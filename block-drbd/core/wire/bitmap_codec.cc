@@ -30,14 +30,15 @@ uint64_t word_of(const Bitmap& bitmap, uint64_t index) {
     return word;
 }
 
-uint64_t next_clear(const Bitmap& bitmap, uint64_t from) {
-    while (from < bitmap.bits()) {
+// The first clear bit of [from, end), or `end`.
+uint64_t next_clear(const Bitmap& bitmap, uint64_t from, uint64_t end) {
+    while (from < end) {
         const uint64_t rest = ~word_of(bitmap, from / kWordBits) >> (from % kWordBits);
         if (rest != 0)
-            return std::min(from + static_cast<unsigned>(std::countr_zero(rest)), bitmap.bits());
+            return std::min(from + static_cast<unsigned>(std::countr_zero(rest)), end);
         from = round_down(from, kWordBits) + kWordBits;
     }
-    return bitmap.bits();
+    return end;
 }
 
 void set_run(Bitmap& bitmap, uint64_t begin, uint64_t end) {
@@ -76,8 +77,9 @@ void merge_words(Bitmap& bitmap, uint64_t first, std::span<const uint8_t> words)
 
 }  // namespace
 
-BitmapSender::BitmapSender(const Bitmap& bitmap, const To& to, RunLengths run_lengths)
-    : bitmap_(bitmap), to_(to), run_lengths_(run_lengths) {
+BitmapSender::BitmapSender(const Bitmap& bitmap, const To& to, RunLengths run_lengths, uint64_t scan_words)
+    : bitmap_(bitmap), to_(to), run_lengths_(run_lengths), scan_words_(scan_words) {
+    DRBD_ASSERT(scan_words > 0);
     if (!row_of(Packet::CompressedBitmap).is_known_to(to.agreement))
         run_lengths_ = RunLengths::Off;
 }
@@ -96,9 +98,10 @@ Encoded BitmapSender::next_compressed(std::span<uint8_t, kPacketSizeMax> room) {
     const uint32_t header = header_size(to_.agreement.version);
     BitWriter code(room.subspan(header + 1));
     const bool first_set = bitmap_.is_set(position_.bit);
+    const uint64_t limit = std::min(bitmap_.bits(), position_.bit + scan_words_ * kWordBits);
     uint64_t at = position_.bit;
-    for (bool set = first_set; at < bitmap_.bits(); set = !set) {
-        const uint64_t end = set ? next_clear(bitmap_, at) : bitmap_.next_set(at);
+    for (bool set = first_set; at < limit; set = !set) {
+        const uint64_t end = set ? next_clear(bitmap_, at, limit) : bitmap_.next_set(at, limit);
         const VliCode run = vli_encode(end - at);
         if (!code.put(run.word, run.length))
             break;

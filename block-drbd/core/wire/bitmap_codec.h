@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "core/base/limits.h"
 #include "core/base/result.h"
 #include "core/bitmap/bitmap.h"
 #include "core/wire/encode.h"
@@ -32,7 +33,11 @@ enum class RunLengths : uint8_t { Off, On };  // use-rle
 
 class BitmapSender {
   public:
-    BitmapSender(const Bitmap& bitmap, const To& to, RunLengths run_lengths);
+    // One packet covers at most `scan_words` words of the bitmap, so that a call
+    // has a bound also where the bitmap is of one colour; a run that goes on
+    // begins the next packet.
+    BitmapSender(const Bitmap& bitmap, const To& to, RunLengths run_lengths,
+                 uint64_t scan_words = kBitmapWordsPerEvent);
 
     bool is_done() const { return done_; }
     const BitmapPosition& position() const { return position_; }
@@ -47,6 +52,7 @@ class BitmapSender {
     const Bitmap& bitmap_;
     To to_;
     RunLengths run_lengths_;
+    uint64_t scan_words_;
     BitmapPosition position_;
     bool done_ = false;
 };

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/resync/bitmap_exchange.h"
+
+namespace drbd {
+
+BitmapExchange::BitmapExchange(const ResyncParts& parts, Resync& resync) : parts_(parts) {
+    for (BitmapPacket& packet : packets_)
+        packet.resync = &resync;
+}
+
+void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
+    DRBD_ASSERT(direction != Direction::None && parts_.link.is_up());
+    end(Step::Idle);
+    direction_ = direction;
+    run_lengths_ = run_lengths;
+    if (direction == Direction::Source) {
+        step_ = Step::Sending;
+        sender_.emplace(parts_.disk.bitmap, parts_.to(), run_lengths);
+    } else {
+        step_ = Step::Receiving;
+        receiver_.emplace(parts_.disk.bitmap);
+    }
+}
+
+void BitmapExchange::stop() {
+    end(step_ != Step::Idle && parts_.link.is_up() ? Step::Stopped : Step::Idle);
+}
+
+void BitmapExchange::end(Step step) {
+    step_ = step;
+    has_more_ = false;
+    sender_.reset();
+    receiver_.reset();
+}
+
+Result<bool> BitmapExchange::on_packet(const wire::Frame& frame) {
+    if (step_ == Step::Stopped)
+        return false;
+    if (step_ != Step::Receiving)
+        return Error::of(ErrorCode::Protocol, "%s: volume %u: %s", frame.row->name, parts_.volume,
+                         step_ == Step::Sending ? "it is not the peer's turn to send a bitmap"
+                                                : "no exchange of bitmaps is under way");
+    const auto transfer = receiver_->on_packet(frame);
+    if (!transfer)
+        return transfer.error();
+    if (transfer.value() == wire::BitmapTransfer::Continues)
+        return false;
+    if (direction_ == Direction::Source) {
+        end(Step::Idle);
+        return true;
+    }
+    receiver_.reset();
+    sender_.emplace(parts_.disk.bitmap, parts_.to(), run_lengths_);
+    step_ = Step::Sending;
+    return false;
+}
+
+bool BitmapExchange::pump() {
+    if (step_ != Step::Sending)
+        return false;
+    has_more_ = fill_packets();
+    if (!sender_->is_done())
+        return false;
+    if (direction_ == Direction::Target) {
+        end(Step::Idle);
+        return true;
+    }
+    sender_.reset();
+    receiver_.emplace(parts_.disk.bitmap);
+    step_ = Step::Receiving;
+    return false;
+}
+
+BitmapPacket* BitmapExchange::free_packet() {
+    for (BitmapPacket& packet : packets_)
+        if (!packet.in_use)
+            return &packet;
+    return nullptr;
+}
+
+// True: it stopped because it has done enough for one event.
+bool BitmapExchange::fill_packets() {
+    const uint64_t first_bit = sender_->position().bit;
+    while (!sender_->is_done() && parts_.link.is_up()) {
+        if (sender_->position().bit - first_bit >= kBitmapWordsPerEvent * 64)
+            return true;
+        BitmapPacket* packet = free_packet();
+        if (!packet)
+            return false;
+        packet->in_use = true;
+        const wire::Encoded whole = sender_->next(packet->room);
+        const size_t header = wire::header_size(parts_.link.agreement().version);
+        const wire::Encoded rest = whole.subspan(header);
+        parts_.link.send_data(whole.first(header), {rest.data(), static_cast<uint32_t>(rest.size())},
+                              {PacketOwner::Bitmap, packet});
+    }
+    return false;
+}
+
+}  // namespace drbd

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The exchange of bitmaps before a resync (spec 3.4, traps 64 to 68).  The
+// source-to-be (WFBitMapS) sends its own first; the target-to-be (WFBitMapT)
+// merges it, and only then sends the result, which the source merges in turn.
+// In: begin, packets, word of packets that have left.  Out: packets, and "both
+// are merged".
+// Invariants: a few packets wait to be sent at a time, from buffers of this
+// object; one event looks at a bounded part of the bitmap; a packet of the peer
+// that comes out of turn is an error.
+#pragma once
+
+#include <optional>
+
+#include "core/generation/compare.h"
+#include "core/resync/parts.h"
+#include "core/wire/bitmap_codec.h"
+
+namespace drbd {
+
+class Resync;
+
+// A packet of a bitmap on its way: what Owner::object of PacketOwner::Bitmap is.
+struct BitmapPacket {
+    Resync* resync = nullptr;
+    bool in_use = false;
+    uint8_t room[wire::kPacketSizeMax];
+};
+
+class BitmapExchange {
+  public:
+    BitmapExchange(const ResyncParts& parts, Resync& resync);
+
+    void begin(Direction direction, wire::RunLengths run_lengths);
+    // Merges.  True: the peer's was the last step, both are merged.
+    Result<bool> on_packet(const wire::Frame& frame);
+    void on_packet_left(BitmapPacket& packet) { packet.in_use = false; }
+    // What the peer may still send of its bitmap is passed over.
+    void stop();
+    // Sends what may be sent.  True: ours was the last step.
+    [[nodiscard]] bool pump();
+    // There is more to send now, and nothing but the next event is missing.
+    bool has_more() const { return has_more_; }
+    bool is_running() const { return step_ == Step::Sending || step_ == Step::Receiving; }
+
+  private:
+    enum class Step : uint8_t { Idle, Sending, Receiving, Stopped };
+
+    void end(Step step);
+    BitmapPacket* free_packet();
+    bool fill_packets();
+
+    const ResyncParts& parts_;
+    Step step_ = Step::Idle;
+    Direction direction_ = Direction::None;
+    wire::RunLengths run_lengths_ = wire::RunLengths::Off;
+    bool has_more_ = false;
+    std::optional<wire::BitmapSender> sender_;
+    std::optional<wire::BitmapReceiver> receiver_;
+    BitmapPacket packets_[kBitmapPacketsMax];
+};
+
+}  // namespace drbd
