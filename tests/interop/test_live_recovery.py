@@ -68,7 +68,7 @@ def test_one_primary(rig):
     rig.swap_roles()
     with pytest.raises(REFUSED, match='(?i)primar'):
         rig.ours.primary()
-    assert rig.ours.peer()['role'] == 'primary'
+    assert rig.ours.peer()['peer-role'] == 'Primary'
     rig.kernel.secondary()
     rig.ours.primary()
     assert rig.kernel.status()['ro'] == 'Secondary/Primary'

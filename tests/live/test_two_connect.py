@@ -38,7 +38,7 @@ def test_first_sync_and_writes(two):
     # A write completes under C when it is in the other image.
     pair.assert_equal()
     pair.settle_equal()
-    assert pair.b.volume()["received-writes"] >= 64
+    assert pair.b.volume()["replication"]["received-writes"] >= 64
 
 
 def test_first_sync_carries_what_is_there(two):

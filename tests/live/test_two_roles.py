@@ -32,7 +32,7 @@ def test_roles_change_places(two):
         new.primary()
         assert new.guest().pread(BLOCK, number * BLOCK) == pattern(number)
         assert (old.status()["role"], new.status()["role"]) == ("secondary", "primary")
-        assert old.peer()["role"] == "primary"
+        assert old.peer()["peer-role"] == "Primary"
     pair.settle_equal()
 
 

@@ -115,7 +115,7 @@ def test_reads_come_from_the_own_disk(two):
     guest = pair.a.guest()
     guest.pwrite(pattern(1), 0)
     assert guest.pread(BLOCK, 0) == pattern(1)
-    assert pair.a.volume()["remote-reads"] == 0
+    assert pair.a.volume()["replication"]["remote-reads"] == 0
 
 
 def test_reads_come_from_the_peer_when_the_disk_is_gone(two):
@@ -129,7 +129,7 @@ def test_reads_come_from_the_peer_when_the_disk_is_gone(two):
     guest.pwrite(pattern(2), BLOCK)
     guest.flush()
     assert guest.pread(BLOCK, BLOCK) == pattern(2)
-    assert pair.a.volume()["remote-reads"] >= 2
+    assert pair.a.volume()["replication"]["remote-reads"] >= 2
     pair.a.run("drbd-attach", node_name="d0")
     pair.settle_equal()
     with open(pair.a.images[0], "rb") as image:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the demo shows: headings, commands, tables, one live line.
+"""What the demo shows: headings, commands, tables, one live line, a bar.
 
 In: plain values.  Out: text for a person, with colours on a terminal and without
 in a file (or where NO_COLOR is set).
@@ -9,6 +9,7 @@ import sys
 import time
 
 LABEL_WIDTH = 13
+BAR_WIDTH = 40
 
 
 class Screen:
@@ -60,6 +61,16 @@ class Screen:
         if self.terminal:
             print('\r   %s\033[K' % text, end='', file=self.out, flush=True)
             self._live = True
+
+    def progress(self, fraction, text):
+        """A bar that fills; in a file only its end is kept."""
+        fraction = min(1.0, max(0.0, fraction))
+        full = int(BAR_WIDTH * fraction)
+        line = '[%s%s] %3d %%  %s' % ('#' * full, '.' * (BAR_WIDTH - full), 100 * fraction, text)
+        if self.terminal:
+            self.live(line)
+        elif fraction == 1:
+            self.say(line)
 
     def end_live(self):
         if self._live:
