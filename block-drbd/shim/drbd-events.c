@@ -3,8 +3,10 @@
  * Notices of the core: QMP events, and what follows in the block graph.
  *
  * In: one notice at a time, in order, in the main thread.  Out: the events
- * DRBD_STATE_CHANGED, DRBD_OPERATION_COMPLETED and DRBD_WARNING; permissions
- * given up and the node's size refreshed when the disk came or went.
+ * DRBD_STATE_CHANGED, DRBD_OPERATION_COMPLETED, DRBD_WARNING, DRBD_PEER_LOST,
+ * DRBD_SPLIT_BRAIN and DRBD_RESYNC; permissions given up and the node's size
+ * refreshed when the disk came or went; the connection begun when the last disk
+ * has come.
  */
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
@@ -21,6 +23,26 @@ static BDRVDrbdState *drbd_notice_node(DrbdObject *obj, int volume)
 static const char *drbd_text(const char *text)
 {
     return text[0] ? text : NULL;
+}
+
+static void drbd_emit_resync(DrbdObject *obj, const DrbdNotice *notice,
+                             const char *node_name)
+{
+    static const DrbdResyncStep phases[] = {
+        [DRBD_RESYNC_STARTED] = DRBD_RESYNC_STEP_STARTED,
+        [DRBD_RESYNC_PROGRESS] = DRBD_RESYNC_STEP_PROGRESS,
+        [DRBD_RESYNC_FINISHED] = DRBD_RESYNC_STEP_FINISHED,
+        [DRBD_RESYNC_ABORTED] = DRBD_RESYNC_STEP_ABORTED,
+    };
+    const DrbdResyncNotice *resync = &notice->resync;
+
+    trace_drbd_resync(obj->id, notice->volume, resync->phase, resync->source,
+                      resync->left_bytes, resync->total_bytes);
+    qapi_event_send_drbd_resync(
+        obj->id, MAX(notice->volume, 0), node_name, phases[resync->phase],
+        resync->source ? DRBD_RESYNC_SIDE_SOURCE : DRBD_RESYNC_SIDE_TARGET,
+        resync->total_bytes, resync->left_bytes, resync->failed_bytes,
+        drbd_text(notice->text));
 }
 
 void drbd_notice_emit(DrbdObject *obj, const DrbdNotice *notice)
@@ -50,6 +72,18 @@ void drbd_notice_emit(DrbdObject *obj, const DrbdNotice *notice)
     case DRBD_NOTICE_WARNING:
         drbd_warn(obj, s, "%s", notice->text);
         break;
+    case DRBD_NOTICE_PEER_LOST:
+        trace_drbd_peer_lost(obj->id, notice->text);
+        qapi_event_send_drbd_peer_lost(obj->id, notice->text);
+        break;
+    case DRBD_NOTICE_SPLIT_BRAIN:
+        trace_drbd_split_brain(obj->id, notice->volume, notice->text);
+        qapi_event_send_drbd_split_brain(obj->id, has_volume, volume,
+                                         node_name, notice->text);
+        break;
+    case DRBD_NOTICE_RESYNC:
+        drbd_emit_resync(obj, notice, node_name);
+        break;
     }
 }
 
@@ -68,8 +102,12 @@ void drbd_notice_apply(DrbdObject *obj, const DrbdNotice *notice)
             drbd_perm_drop(s);
         }
     }
-    if (notice->kind != DRBD_NOTICE_WARNING) {
+    if (notice->kind == DRBD_NOTICE_STATE ||
+        notice->kind == DRBD_NOTICE_OPERATION) {
         drbd_disk_changed(s);
+    }
+    if (notice->kind == DRBD_NOTICE_OPERATION && notice->success) {
+        drbd_connect_when_ready(obj);
     }
 }
 

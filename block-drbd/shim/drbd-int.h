@@ -26,6 +26,7 @@
 #include "qom/object.h"
 #include "drbd-core.h"
 #include "drbd-compat.h"
+#include "drbd-net.h"
 
 #define TYPE_DRBD_RESOURCE "drbd-resource"
 OBJECT_DECLARE_SIMPLE_TYPE(DrbdObject, DRBD_RESOURCE)
@@ -52,6 +53,9 @@ void drbd_payload_destroy(DrbdPayloadPool *pool);
 void *coroutine_fn drbd_payload_get(DrbdPayloadPool *pool, size_t bytes);
 void coroutine_fn drbd_payload_put(DrbdPayloadPool *pool, void *buffer,
                                    size_t bytes);
+/* These never wait; take returns NULL if there is no memory. */
+void *drbd_payload_take(DrbdPayloadPool *pool, size_t bytes);
+void drbd_payload_give(DrbdPayloadPool *pool, void *buffer, size_t bytes);
 
 /* ------------------------------------------------ resource (drbd-object.c) */
 
@@ -75,9 +79,12 @@ struct DrbdObject {
 
     Object *iothread;       /* const; NULL: the main loop is used */
     bool own_iothread;      /* const */
-    AioContext *ctx;        /* const with the first node; metadata jobs run here */
+    AioContext *ctx;        /* const with the first node; metadata jobs and the
+                               network run here */
     QEMUBH *notice_bh;      /* const with the first user; in the main loop */
-    DrbdPayloadPool payload;
+    DrbdPayloadPool payload;        /* of guests */
+    DrbdPayloadPool peer_payload;   /* of the peer */
+    DrbdNet net;
 
     QemuMutex lock;
     DrbdResource *core;     /* lock */
@@ -155,6 +162,7 @@ struct BDRVDrbdState {
 
     bool opened;            /* BQL; the core knows the volume */
     bool closing;           /* BQL */
+    bool yankable;          /* BQL */
     bool want_disk;         /* BQL; the children must be ours: see drbd-perm.c */
     uint64_t md_operation;  /* BQL; create-md that needs the children, or 0 */
     bool had_writer;        /* BQL; a parent had the write permission */

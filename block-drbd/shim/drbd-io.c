@@ -10,7 +10,8 @@
  * A request holds the in-flight count of the node and the graph lock (both
  * taken by the block layer) until it completes, so every wait here must end
  * by the work of others: metadata jobs are handed out as long as a request of
- * the volume is in flight, drained or not.
+ * the volume is in flight, drained or not; the network does not run in the main
+ * loop, and a peer that does not answer is given up in time.
  */
 #include "qemu/osdep.h"
 #include "drbd-int.h"
@@ -27,26 +28,9 @@ typedef struct DrbdGuestRequest {
     BdrvRequestFlags flags;
 } DrbdGuestRequest;
 
-/* The payload's copy goes to the image, and to whoever else reads it. */
+/* What DRBD_STEP_SUBMIT asks for; a copied write is done from the copy. */
 static int coroutine_fn GRAPH_RDLOCK
-drbd_write_copy(const DrbdGuestRequest *g)
-{
-    BDRVDrbdState *s = g->bs->opaque;
-    DrbdPayloadPool *pool = &s->obj->payload;
-    void *copy = drbd_payload_get(pool, g->bytes);
-    int ret;
-
-    qemu_iovec_to_buf(g->qiov, g->qiov_offset, copy, g->bytes);
-    /* The copy is no buffer that the device registered. */
-    ret = bdrv_co_pwrite(g->bs->file, g->offset, g->bytes, copy,
-                         g->flags & ~BDRV_REQ_REGISTERED_BUF);
-    drbd_payload_put(pool, copy, g->bytes);
-    return ret;
-}
-
-/* What DRBD_STEP_SUBMIT asks for. */
-static int coroutine_fn GRAPH_RDLOCK
-drbd_submit(const DrbdGuestRequest *g, bool copy)
+drbd_submit(const DrbdGuestRequest *g, const void *copy)
 {
     BdrvChild *file = g->bs->file;
 
@@ -56,7 +40,9 @@ drbd_submit(const DrbdGuestRequest *g, bool copy)
                                    g->qiov_offset, g->flags);
     case DRBD_REQUEST_WRITE:
         if (copy) {
-            return drbd_write_copy(g);
+            /* The copy is no buffer that the device registered. */
+            return bdrv_co_pwrite(file, g->offset, g->bytes, copy,
+                                  g->flags & ~BDRV_REQ_REGISTERED_BUF);
         }
         return bdrv_co_pwritev_part(file, g->offset, g->bytes, g->qiov,
                                     g->qiov_offset, g->flags);
@@ -67,6 +53,69 @@ drbd_submit(const DrbdGuestRequest *g, bool copy)
         return bdrv_co_flush(file->bs);
     }
     g_assert_not_reached();
+}
+
+/* What a copied write holds until its end. */
+typedef struct DrbdCopy {
+    void *payload;
+    uint8_t *digests;       /* NULL: none are wanted */
+} DrbdCopy;
+
+/* Digests over pieces of @piece bytes, one behind the other; NULL: none. */
+static uint8_t *drbd_digest_pieces(const DrbdDigest *digest, const void *payload,
+                                   size_t bytes, uint32_t piece)
+{
+    uint8_t computed[DRBD_DIGEST_SIZE];
+    uint8_t *digests, *next;
+
+    if (!piece || digest->kind == DRBD_DIGEST_NONE) {
+        return NULL;
+    }
+    next = digests = g_malloc(DIV_ROUND_UP(bytes, piece) * digest->bytes);
+    for (size_t at = 0; at < bytes; at += piece) {
+        if (!drbd_digest_compute(digest, payload + at, MIN(piece, bytes - at),
+                                 computed)) {
+            g_free(digests);
+            return NULL;
+        }
+        memcpy(next, computed, digest->bytes);
+        next += digest->bytes;
+    }
+    return digests;
+}
+
+/*
+ * DRBD_STEP_COPY: the image, the peer and the digest all read this copy, which
+ * the guest cannot change.  With the lock held, which is let go for that.
+ */
+static DrbdStep coroutine_fn drbd_copy(const DrbdGuestRequest *g,
+                                       DrbdRequest *request, DrbdCopy *copy)
+{
+    BDRVDrbdState *s = g->bs->opaque;
+    DrbdObject *obj = s->obj;
+    DrbdDigest digest = obj->net.integrity;
+    uint32_t piece = drbd_request_digest_piece(request);
+
+    assert(!copy->payload);
+    drbd_unlock(obj);
+    copy->payload = drbd_payload_get(&obj->payload, g->bytes);
+    qemu_iovec_to_buf(g->qiov, g->qiov_offset, copy->payload, g->bytes);
+    copy->digests = drbd_digest_pieces(&digest, copy->payload, g->bytes, piece);
+    drbd_lock(obj);
+    return drbd_on_copied(request, copy->payload, copy->digests);
+}
+
+/* DRBD_STEP_DELIVER: a read that the peer answered. */
+static DrbdStep coroutine_fn drbd_deliver(const DrbdGuestRequest *g,
+                                          DrbdRequest *request)
+{
+    BDRVDrbdState *s = g->bs->opaque;
+    const void *answer = drbd_request_answer(request);
+
+    drbd_unlock(s->obj);
+    qemu_iovec_from_buf(g->qiov, g->qiov_offset, answer, g->bytes);
+    drbd_lock(s->obj);
+    return drbd_on_delivered(request);
 }
 
 /* A parent with the resize permission may ask beyond the end; we do not grow. */
@@ -103,7 +152,7 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
     DrbdRequest *request = NULL;
     DrbdWaiter waiter;
     DrbdStep step;
-    bool copy;
+    DrbdCopy copy = { 0 };
     int ret;
 
     trace_drbd_request(g->bs, g->kind, g->offset, g->bytes, g->flags);
@@ -140,11 +189,15 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
             drbd_lock(obj);
             step = drbd_begin(s, g, &waiter, &request);
             break;
+        case DRBD_STEP_COPY:
+            step = drbd_copy(g, request, &copy);
+            break;
+        case DRBD_STEP_DELIVER:
+            step = drbd_deliver(g, request);
+            break;
         case DRBD_STEP_SUBMIT:
-            copy = g->kind == DRBD_REQUEST_WRITE &&
-                   drbd_request_wants_copy(request);
             drbd_unlock(obj);
-            ret = drbd_submit(g, copy);
+            ret = drbd_submit(g, copy.payload);
             drbd_lock(obj);
             step = drbd_on_local_done(request, ret);
             break;
@@ -155,6 +208,10 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
 
     ret = drbd_request_end(request);
     drbd_unlock(obj);
+    if (copy.payload) {
+        drbd_payload_put(&obj->payload, copy.payload, g->bytes);
+        g_free(copy.digests);
+    }
     trace_drbd_request_done(g->bs, g->kind, g->offset, ret);
     return ret;
 }

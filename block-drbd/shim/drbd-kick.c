@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The queues of the core: wake-ups, metadata jobs, notices.
+ * The queues of the core: wake-ups, metadata jobs, notices, the network's.
  *
  * In: any call of the core under the lock.  Out: after drbd_unlock() everybody
  * who has something to do has been woken: owners of guest requests, metadata
- * workers, the bottom half that takes notices in the main loop.
+ * workers, the bottom half that takes notices in the main loop, and the one
+ * that goes round the network's queues (drbd-net.c).
  *
  * Waking from another thread.  A coroutine may be told of before it has
  * yielded: it got DRBD_STEP_WAIT, let the lock go, and another thread already
@@ -68,6 +69,10 @@ void drbd_unlock(DrbdObject *obj)
                 }
                 wakes[n++] = co;
             }
+        }
+        if (!obj->net.kicked && drbd_net_pending(obj, pending)) {
+            obj->net.kicked = true;
+            qemu_bh_schedule(obj->net.bh);
         }
         more = n == DRBD_WAKES_AT_ONCE;
         if (pending >> DRBD_PENDING_JOB_SHIFT) {

@@ -3,7 +3,8 @@
  * The QOM object drbd-resource: one resource, with the core's handle, the lock
  * and the thread of its own work.
  *
- * In: -object drbd-resource,id=ID[,volumes=N][,iothread=ID].  Out: an object
+ * In: -object drbd-resource,id=ID[,volumes=N][,iothread=ID] and what
+ * drbd-net-options.c knows of the way to the peer.  Out: an object
  * that nodes of driver drbd join by id.  It cannot be deleted while a node has
  * joined; nodes hold a reference all the same, because at the end of a program
  * objects are unparented without that question.
@@ -98,6 +99,7 @@ bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp)
     if (!drbd_object_enter_thread(obj, errp)) {
         return false;
     }
+    drbd_net_start(obj);
     WITH_QEMU_LOCK_GUARD(&drbd_list_lock) {
         drbd_lock(obj);
         ok = drbd_volume_open(obj->core, s->volume, error);
@@ -108,8 +110,12 @@ bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp)
     }
     if (!ok) {
         error_setg(errp, "%s", error);
+        if (!obj->nr_nodes) {
+            drbd_net_stop(obj);
+        }
         return false;
     }
+    qatomic_set(&obj->net.auto_connect, obj->net.options.connect);
     s->opened = true;
     s->obj = obj;
     obj->nr_nodes++;
@@ -120,6 +126,9 @@ bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp)
 void drbd_object_remove_node(DrbdObject *obj, BDRVDrbdState *s)
 {
     GLOBAL_STATE_CODE();
+    if (obj->nr_nodes == 1) {
+        drbd_net_stop(obj);
+    }
     WITH_QEMU_LOCK_GUARD(&drbd_list_lock) {
         drbd_lock(obj);
         drbd_volume_close(obj->core, s->volume);
@@ -202,6 +211,11 @@ static void drbd_object_complete(UserCreatable *uc, Error **errp)
         error_setg(errp, "%s", error);
         return;
     }
+    if (!drbd_net_configure(obj, errp)) {
+        drbd_resource_free(obj->core);
+        obj->core = NULL;
+        return;
+    }
 
     WITH_QEMU_LOCK_GUARD(&drbd_list_lock) {
         QLIST_INSERT_HEAD(&drbd_objects, obj, list);
@@ -221,6 +235,8 @@ static void drbd_object_init(Object *object)
     qemu_mutex_init(&obj->lock);
     QLIST_INIT(&obj->waits);
     drbd_payload_init(&obj->payload);
+    drbd_payload_init(&obj->peer_payload);
+    drbd_net_init(obj);
 }
 
 static void drbd_object_finalize(Object *object)
@@ -242,7 +258,9 @@ static void drbd_object_finalize(Object *object)
     } else if (obj->iothread) {
         object_unref(obj->iothread);
     }
+    drbd_net_destroy(obj);
     drbd_payload_destroy(&obj->payload);
+    drbd_payload_destroy(&obj->peer_payload);
     qemu_mutex_destroy(&obj->lock);
     g_free(obj->iothread_id);
     g_free(obj->id);
@@ -316,6 +334,7 @@ static void drbd_object_class_init(ObjectClass *klass,
     object_class_property_add_str(klass, "iothread",
                                   drbd_object_get_iothread,
                                   drbd_object_set_iothread);
+    drbd_net_class_init(klass);
 }
 
 static const TypeInfo drbd_object_info = {

@@ -7,7 +7,11 @@
  * this pool: five sizes, each with a list of free buffers, at most
  * DRBD_PAYLOAD_MAX bytes together.  Nothing is allocated once the pool has seen
  * the load; a request that finds it empty waits its turn.  Who holds a buffer
- * never waits for another one, so the wait ends.
+ * waits for the image and the peer, never for another buffer, so the wait ends.
+ *
+ * Payload of the peer has a pool of its own: it must not wait for guests, nor
+ * can whoever reads a socket wait at all.  There the core bounds the bytes that
+ * are in use (max-buffers), and what is above DRBD_PAYLOAD_MAX is not kept.
  */
 #include "qemu/osdep.h"
 #include "qemu/memalign.h"
@@ -110,4 +114,35 @@ void coroutine_fn drbd_payload_put(DrbdPayloadPool *pool, void *buffer,
     *(void **)buffer = pool->free[class];
     pool->free[class] = buffer;
     qemu_co_queue_next(&pool->waiters);
+}
+
+/* ------------------------------------------- for those who must not wait */
+
+void *drbd_payload_take(DrbdPayloadPool *pool, size_t bytes)
+{
+    unsigned class = payload_class(bytes);
+    void *buffer;
+
+    QEMU_LOCK_GUARD(&pool->lock);
+    buffer = payload_take_free(pool, class);
+    if (!buffer) {
+        payload_make_room(pool, payload_sizes[class]);
+        buffer = qemu_try_memalign(DRBD_PAYLOAD_ALIGN, payload_sizes[class]);
+        pool->bytes += buffer ? payload_sizes[class] : 0;
+    }
+    return buffer;
+}
+
+void drbd_payload_give(DrbdPayloadPool *pool, void *buffer, size_t bytes)
+{
+    unsigned class = payload_class(bytes);
+
+    QEMU_LOCK_GUARD(&pool->lock);
+    if (pool->bytes > DRBD_PAYLOAD_MAX) {
+        pool->bytes -= payload_sizes[class];
+        qemu_vfree(buffer);
+        return;
+    }
+    *(void **)buffer = pool->free[class];
+    pool->free[class] = buffer;
 }

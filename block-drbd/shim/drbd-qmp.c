@@ -3,8 +3,9 @@
  * QMP commands that do something (qapi/drbd.json).
  *
  * In: a resource or a node by name.  Out: the number of an operation that has
- * begun, or the reason why not.  None of them waits for a disk; the result is
- * the event DRBD_OPERATION_COMPLETED.
+ * begun, or the reason why not.  None of them waits for a disk or the peer; the
+ * result is the event DRBD_OPERATION_COMPLETED.  drbd-disconnect may run out of
+ * band, in the monitor's thread: it uses nothing that needs the main one.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -169,4 +170,108 @@ DrbdOperation *qmp_drbd_invalidate(const char *node_name, Error **errp)
 DrbdOperation *qmp_drbd_outdate(const char *node_name, Error **errp)
 {
     return drbd_volume_operation(node_name, drbd_on_outdate, errp);
+}
+
+DrbdOperation *qmp_drbd_invalidate_remote(const char *node_name, Error **errp)
+{
+    return drbd_volume_operation(node_name, drbd_on_invalidate_remote, errp);
+}
+
+DrbdOperation *qmp_drbd_new_current_uuid(const char *node_name,
+                                         bool has_clear_bitmap,
+                                         bool clear_bitmap, bool has_force,
+                                         bool force, Error **errp)
+{
+    char error[DRBD_ERROR_SIZE];
+    BDRVDrbdState *s;
+    uint64_t number;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    s = drbd_node_by_name(node_name, errp);
+    if (!s) {
+        return NULL;
+    }
+    drbd_lock(s->obj);
+    number = drbd_on_new_current_uuid(s->obj->core, s->volume,
+                                      has_clear_bitmap && clear_bitmap,
+                                      has_force && force, error);
+    drbd_unlock(s->obj);
+    if (!number) {
+        error_setg(errp, "%s", error);
+    }
+    return drbd_operation(number);
+}
+
+DrbdOperation *qmp_drbd_connect(const char *resource, bool has_discard_my_data,
+                                bool discard_my_data, Error **errp)
+{
+    DrbdObject *obj = drbd_object_by_id(resource, errp);
+    char error[DRBD_ERROR_SIZE];
+    uint64_t number;
+
+    if (!obj) {
+        return NULL;
+    }
+    if (obj->nr_nodes < obj->nr_volumes) {
+        error_setg(errp, "Resource '%s' has %u of its %u volumes: add the "
+                   "nodes of the others first", obj->id, obj->nr_nodes,
+                   obj->nr_volumes);
+        return NULL;
+    }
+    if (!obj->net.configured) {
+        error_setg(errp, "Resource '%s' has no addresses: give its object the "
+                   "properties local and peer", obj->id);
+        return NULL;
+    }
+    qatomic_set(&obj->net.auto_connect, false);
+    drbd_lock(obj);
+    number = drbd_on_connect(obj->core, has_discard_my_data && discard_my_data,
+                             error);
+    drbd_unlock(obj);
+    if (!number) {
+        error_setg(errp, "%s", error);
+    }
+    return drbd_operation(number);
+}
+
+typedef struct DrbdDisconnect {
+    const char *resource;
+    bool force;
+    bool found;
+    uint64_t number;
+    char error[DRBD_ERROR_SIZE];
+} DrbdDisconnect;
+
+/* With the list lock held, which keeps the resource in place. */
+static void drbd_disconnect_one(DrbdObject *obj, void *opaque)
+{
+    DrbdDisconnect *d = opaque;
+
+    if (strcmp(obj->id, d->resource)) {
+        return;
+    }
+    d->found = true;
+    drbd_lock(obj);
+    if (obj->net.running) {
+        qatomic_set(&obj->net.auto_connect, false);
+        d->number = drbd_on_disconnect(obj->core, d->force, d->error);
+    } else {
+        snprintf(d->error, sizeof(d->error), "Resource '%s' has no node, and "
+                 "so no connection", obj->id);
+    }
+    drbd_unlock(obj);
+}
+
+DrbdOperation *qmp_drbd_disconnect(const char *resource, bool has_force,
+                                   bool force, Error **errp)
+{
+    DrbdDisconnect d = { .resource = resource, .force = has_force && force };
+
+    drbd_object_foreach(drbd_disconnect_one, &d);
+    if (!d.found) {
+        error_setg(errp, "There is no drbd-resource '%s'", resource);
+    } else if (!d.number) {
+        error_setg(errp, "%s", d.error);
+    }
+    return drbd_operation(d.number);
 }

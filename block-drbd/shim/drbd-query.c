@@ -65,6 +65,96 @@ static DrbdIoInfo *drbd_query_io(const DrbdVolumeStatus *v)
     return info;
 }
 
+static strList *drbd_query_peer_uuids(const DrbdVolumeStatus *v)
+{
+    strList *list = NULL, **tail = &list;
+
+    for (size_t i = 0; i < ARRAY_SIZE(v->peer_uuid); i++) {
+        QAPI_LIST_APPEND(tail, drbd_uuid(v->peer_uuid[i]));
+    }
+    return list;
+}
+
+static DrbdReplicationInfo *drbd_query_replication(const DrbdVolumeStatus *v)
+{
+    DrbdReplicationInfo *info = g_new0(DrbdReplicationInfo, 1);
+
+    info->sent_writes = v->sent_writes;
+    info->sent_bytes = v->sent_bytes;
+    info->received_writes = v->received_writes;
+    info->received_bytes = v->received_bytes;
+    info->remote_reads = v->remote_reads;
+    info->peer_reads = v->peer_reads;
+    info->negative_acks = v->negative_acks;
+    return info;
+}
+
+static DrbdResyncInfo *drbd_query_resync(const DrbdVolumeStatus *v)
+{
+    DrbdResyncInfo *info;
+    bool source;
+
+    if (!v->resync_running) {
+        return NULL;
+    }
+    source = !strcmp(v->connection, "SyncSource") ||
+             !strcmp(v->connection, "PausedSyncS");
+    info = g_new0(DrbdResyncInfo, 1);
+    info->side = source ? DRBD_RESYNC_SIDE_SOURCE : DRBD_RESYNC_SIDE_TARGET;
+    info->total = v->resync_total_bytes;
+    info->left = v->resync_left_bytes;
+    info->failed = v->resync_failed_bytes;
+    info->rate = v->resync_rate_bytes;
+    info->elapsed = v->resync_ms;
+    info->has_eta = v->resync_eta_ms != UINT64_MAX;
+    info->eta = info->has_eta ? v->resync_eta_ms : 0;
+    info->percent = v->resync_total_bytes
+        ? 100.0 - 100.0 * MIN(v->resync_left_bytes, v->resync_total_bytes) /
+                  v->resync_total_bytes
+        : 100.0;
+    return info;
+}
+
+static DrbdConnectionInfo *drbd_query_connection(DrbdObject *obj)
+{
+    DrbdConnectionInfo *info;
+    DrbdConnectionStatus c;
+
+    WITH_QEMU_LOCK_GUARD(&obj->lock) {
+        drbd_connection_status(obj->core, &c);
+    }
+    if (!c.configured) {
+        return NULL;
+    }
+    info = g_new0(DrbdConnectionInfo, 1);
+    info->state = g_strdup(c.state);
+    info->reason = c.reason[0] ? g_strdup(c.reason) : NULL;
+    info->peer_role = g_strdup(c.peer_role);
+    info->data = c.has_data;
+    info->meta = c.has_meta;
+    info->resolve_conflicts = c.resolve_conflicts;
+    info->has_protocol_version = c.agreed_version != 0;
+    info->protocol_version = c.agreed_version;
+    info->features = c.agreed_features;
+    info->times_connected = c.times_connected;
+    info->times_lost = c.times_lost;
+    info->data_sent = c.data_sent_bytes;
+    info->data_received = c.data_received_bytes;
+    info->meta_sent = c.meta_sent_bytes;
+    info->meta_received = c.meta_received_bytes;
+    info->pings_sent = c.pings_sent;
+    info->pings_answered = c.pings_answered;
+    info->last_ping = c.last_ping_ms;
+    info->epochs = c.epochs;
+    info->unacknowledged = c.unacknowledged;
+    info->peer_requests = c.peer_requests;
+    info->peer_requests_max = c.peer_requests_max;
+    info->peer_request_bytes = c.peer_request_bytes;
+    info->peer_request_bytes_max = c.peer_request_bytes_max;
+    info->send_queue = c.send_queue;
+    return info;
+}
+
 static DrbdVolumeInfo *drbd_query_volume(DrbdObject *obj, unsigned volume)
 {
     BDRVDrbdState *s = obj->nodes[volume];
@@ -92,6 +182,13 @@ static DrbdVolumeInfo *drbd_query_volume(DrbdObject *obj, unsigned volume)
     info->activity_log = drbd_query_al(&v);
     info->metadata = drbd_query_metadata(&v);
     info->io = drbd_query_io(&v);
+    info->connection = g_strdup(v.connection);
+    info->peer_role = g_strdup(v.peer_role);
+    info->has_peer_uuids = v.peer_uuid[0] != 0;
+    info->peer_uuids = info->has_peer_uuids ? drbd_query_peer_uuids(&v) : NULL;
+    info->sync_reason = v.sync_reason[0] ? g_strdup(v.sync_reason) : NULL;
+    info->replication = drbd_query_replication(&v);
+    info->resync = drbd_query_resync(&v);
     return info;
 }
 
@@ -164,6 +261,7 @@ static void drbd_query_resource(DrbdObject *obj, void *opaque)
     info->role = r.role == DRBD_ROLE_PRIMARY ? DRBD_RESOURCE_ROLE_PRIMARY
                                              : DRBD_RESOURCE_ROLE_SECONDARY;
     info->connection = g_strdup(r.connection);
+    info->peer = drbd_query_connection(obj);
     info->volumes_configured = r.nr_volumes;
     info->volumes_attached = r.nr_attached;
     info->requests_in_use = r.requests_in_use;

@@ -22,8 +22,10 @@
 /* Undoes what drbd_open() did after the children.  Polls. */
 static void drbd_node_end(BDRVDrbdState *s)
 {
+    drbd_yank_remove(s);
     if (s->obj) {
         s->closing = true;
+        drbd_connect_end(s->obj);
         drbd_disk_leave(s, false);
         drbd_worker_stop(s);
         drbd_drain_end_all(s);
@@ -108,6 +110,10 @@ static bool drbd_open_promote(BDRVDrbdState *s, Error **errp)
         drbd_unlock(obj);
         return true;
     }
+    drbd_unlock(obj);
+    drbd_connect_wait(obj);
+
+    drbd_lock(obj);
     operation = drbd_on_set_role(obj->core, true, false, wait.error);
     if (operation) {
         drbd_unlock_and_wait(obj, &wait, operation);
@@ -147,6 +153,7 @@ static bool drbd_open_disk(BDRVDrbdState *s, int flags, Error **errp)
         error_setg(errp, "%s", wait.error);
         return false;
     }
+    drbd_connect_when_ready(s->obj);
     return drbd_open_promote(s, errp);
 }
 
@@ -178,6 +185,10 @@ static int drbd_open(BlockDriverState *bs, QDict *options, int flags,
         return -EEXIST;
     }
     drbd_worker_start(s);
+    if (!drbd_yank_add(s, errp)) {
+        drbd_node_end(s);
+        return -EEXIST;
+    }
     trace_drbd_open(bs, resource, s->volume, s->options.attach, s->primary,
                     flags);
 

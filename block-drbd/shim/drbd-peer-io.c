@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The image on behalf of the peer: his writes, his reads, a resync.
+ *
+ * In: the core's peer I/O, many at a time.  Out: one coroutine each in the
+ * resource's AioContext, which does it on the image and tells the core.
+ *
+ * An I/O is counted as in flight on its node, from before it is asked for: who
+ * drains the node either sees the count, or has told the core before we asked.
+ * Which node it will be is not known then, so all are counted for that moment.
+ * The graph lock is held around the I/O alone (drbd-graph.c says why that needs
+ * care); nothing here waits for the network.
+ */
+#include "qemu/osdep.h"
+#include "qemu/defer-call.h"
+#include "drbd-int.h"
+#include "trace.h"
+
+enum { DRBD_PEER_IO_AT_ONCE = 64 };
+
+typedef struct DrbdPeerRun {
+    BDRVDrbdState *s;
+    DrbdPeerIo io;
+    void *buffer;           /* READ */
+    uint8_t digest[DRBD_DIGEST_SIZE];
+} DrbdPeerRun;
+
+/*
+ * Allocated is not the question: a hole above a backing file with data reads as
+ * data, and a written block of zeroes may be anything the image knows of it.
+ */
+static int coroutine_fn GRAPH_RDLOCK drbd_reads_as_zero(BlockDriverState *bs,
+                                                        int64_t offset,
+                                                        int64_t bytes)
+{
+    while (bytes > 0) {
+        int64_t count = 0;
+        int ret = bdrv_co_block_status_above(bs, NULL, offset, bytes, &count,
+                                             NULL, NULL);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!(ret & BDRV_BLOCK_ZERO) || count <= 0) {
+            return 0;
+        }
+        offset += count;
+        bytes -= MIN(bytes, count);
+    }
+    return 1;
+}
+
+static int coroutine_fn GRAPH_RDLOCK drbd_peer_step(void *opaque)
+{
+    DrbdPeerRun *run = opaque;
+    const DrbdPeerIo *io = &run->io;
+    BdrvChild *file = run->s->bs->file;
+    BdrvRequestFlags fua = io->fua ? BDRV_REQ_FUA : 0;
+
+    switch (io->kind) {
+    case DRBD_PEER_READ:
+        return bdrv_co_pread(file, io->offset, io->bytes, run->buffer, 0);
+    case DRBD_PEER_WRITE:
+        return bdrv_co_pwrite(file, io->offset, io->bytes, io->buffer, fua);
+    case DRBD_PEER_ZEROES:
+        return bdrv_co_pwrite_zeroes(file, io->offset, io->bytes, fua |
+                                     (io->may_unmap ? BDRV_REQ_MAY_UNMAP : 0));
+    case DRBD_PEER_FLUSH:
+        return bdrv_co_flush(file->bs);
+    case DRBD_PEER_STATUS:
+        return drbd_reads_as_zero(file->bs, io->offset, io->bytes);
+    }
+    g_assert_not_reached();
+}
+
+/* The result for the core; a buffer that is of no use is given back. */
+static int coroutine_fn drbd_peer_do(DrbdPeerRun *run, bool *has_digest)
+{
+    DrbdObject *obj = run->s->obj;
+    DrbdPeerIo *io = &run->io;
+    int ret;
+
+    if (io->kind == DRBD_PEER_READ) {
+        run->buffer = drbd_payload_take(&obj->peer_payload, io->bytes);
+        if (!run->buffer) {
+            return -ENOMEM;
+        }
+    }
+    ret = drbd_with_graph_lock(drbd_peer_step, run);
+    if (io->kind != DRBD_PEER_READ) {
+        return ret;
+    }
+    if (ret >= 0 && io->wants_digest) {
+        DrbdDigest digest;
+
+        WITH_QEMU_LOCK_GUARD(&obj->lock) {
+            digest = obj->net.integrity;
+        }
+        *has_digest = drbd_digest_compute(&digest, run->buffer, io->bytes,
+                                          run->digest);
+        ret = *has_digest ? 0 : -EIO;
+    }
+    if (ret < 0) {
+        drbd_payload_give(&obj->peer_payload, run->buffer, io->bytes);
+        run->buffer = NULL;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+static void coroutine_fn drbd_peer_entry(void *opaque)
+{
+    DrbdPeerRun *run = opaque;
+    BDRVDrbdState *s = run->s;
+    DrbdObject *obj = s->obj;
+    bool has_digest = false;
+    int ret;
+
+    trace_drbd_peer_io(s->bs, run->io.kind, run->io.offset, run->io.bytes,
+                       run->io.fua);
+    ret = drbd_peer_do(run, &has_digest);
+    trace_drbd_peer_io_done(s->bs, run->io.kind, run->io.offset, ret);
+
+    drbd_lock(obj);
+    drbd_on_peer_io_done(obj->core, run->io.id, ret, run->buffer,
+                         has_digest ? run->digest : NULL);
+    drbd_unlock(obj);
+    bdrv_dec_in_flight(s->bs);
+    g_free(run);
+}
+
+static void drbd_count_nodes(DrbdObject *obj, bool in_flight)
+{
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        if (!obj->nodes[i]) {
+            continue;
+        }
+        if (in_flight) {
+            bdrv_inc_in_flight(obj->nodes[i]->bs);
+        } else {
+            bdrv_dec_in_flight(obj->nodes[i]->bs);
+        }
+    }
+}
+
+/* With the lock held, which keeps the nodes in place. */
+static unsigned drbd_peer_collect(DrbdObject *obj, DrbdPeerIo *ios)
+{
+    unsigned n = 0;
+
+    drbd_count_nodes(obj, true);
+    while (n < DRBD_PEER_IO_AT_ONCE && drbd_next_peer_io(obj->core, &ios[n])) {
+        bdrv_inc_in_flight(obj->nodes[ios[n].volume]->bs);
+        n++;
+    }
+    drbd_count_nodes(obj, false);
+    return n;
+}
+
+void drbd_net_peer_io(DrbdObject *obj)
+{
+    DrbdPeerIo ios[DRBD_PEER_IO_AT_ONCE];
+    BDRVDrbdState *nodes[DRBD_PEER_IO_AT_ONCE];
+    unsigned n = drbd_peer_collect(obj, ios);
+
+    for (unsigned i = 0; i < n; i++) {
+        nodes[i] = obj->nodes[ios[i].volume];
+    }
+    drbd_net_unlock(obj);
+
+    /* One system call for what starts together. */
+    defer_call_begin();
+    for (unsigned i = 0; i < n; i++) {
+        DrbdPeerRun *run = g_new(DrbdPeerRun, 1);
+
+        run->s = nodes[i];
+        run->io = ios[i];
+        run->buffer = NULL;
+        qemu_coroutine_enter(qemu_coroutine_create(drbd_peer_entry, run));
+    }
+    defer_call_end();
+    drbd_net_relock(obj);
+}
