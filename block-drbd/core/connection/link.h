@@ -63,6 +63,7 @@ class Link {
     void set_integrity_digest_size(uint32_t size) { integrity_digest_size_ = size; }
     void set_now(uint64_t now_ms) { now_ms_ = now_ms; }
     bool is_dropped() const { return dropped_; }
+    bool needs_attention() const { return dropped_ || ping_requested_; }
     ConnectionState dropped_how() const { return dropped_how_; }
     const char* dropped_why() const { return dropped_why_; }
     bool take_ping_request() {

@@ -66,6 +66,13 @@ class Outbox {
   public:
     Outbox(OutgoingPool& pool, PacketListener& listener) : pool_(pool), listener_(listener) {}
 
+    // Before the first use, and again when its socket's number is given anew.
+    void begin() {
+        DRBD_ASSERT(queue_.empty() && !handed_out_);
+        discarded_ = false;
+        first_sent_ = bytes_sent_ = 0;
+    }
+
     // False: no packet is free (the peer does not read).  Then nothing is
     // queued, and the owner is not told anything.
     [[nodiscard]] bool push(wire::Encoded header, const Payload& payload, const Owner& owner);
