@@ -42,6 +42,10 @@ enum {
     DRBD_ERROR_SIZE = 256,   /* bytes of an error text, with its NUL */
     DRBD_MAX_VOLUMES = 16,   /* volumes of one resource */
     DRBD_JOB_MAX_PARTS = 64, /* pieces of one metadata job */
+    DRBD_MAX_SOCKETS = 8,    /* TCP connections of one resource at a time, those being made included */
+    DRBD_SEND_PARTS = 128,   /* pieces that one call of sendmsg() takes */
+    DRBD_DIGEST_SIZE = 64,   /* bytes of the longest digest */
+    DRBD_NAME_SIZE = 64,     /* name of an algorithm, with its NUL */
 };
 
 typedef struct DrbdResource DrbdResource; /* one resource: its volumes and queues */
@@ -66,11 +70,210 @@ void drbd_resource_free(DrbdResource *resource);
 enum {
     DRBD_PENDING_WAKE = 1 << 0,   /* drbd_next_wake() has somebody */
     DRBD_PENDING_NOTICE = 1 << 1, /* drbd_next_notice() has one */
+    DRBD_PENDING_NET = 1 << 2,    /* drbd_next_net_action() has one */
+    DRBD_PENDING_PEER_IO = 1 << 3, /* drbd_next_peer_io() has one */
+    DRBD_PENDING_RELEASE = 1 << 4, /* drbd_next_release() has one */
+    DRBD_PENDING_TIMER = 1 << 5,  /* drbd_next_deadline_ms() has changed since it was asked */
+    DRBD_PENDING_SEND = 1 << 6,   /* drbd_pending_sockets() is not 0 */
+    DRBD_PENDING_RECEIVE = 1 << 7, /* a socket that had to stop reading may read again: drbd_may_receive() */
     DRBD_PENDING_JOB_SHIFT = 16,  /* bit 16 + n: volume n has a job to hand out */
 };
 
 /* Which queues have something to take now. */
-uint32_t drbd_resource_pending(const DrbdResource *resource);
+uint32_t drbd_resource_pending(DrbdResource *resource);
+
+/* ---------------------------------------------------------- connection -- */
+
+/*
+ * Two TCP connections to the peer, the streams `data` and `meta` (spec section
+ * 1).  The core says when to listen and dial, which of the sockets are kept and
+ * when one is closed; its caller moves bytes.  A socket is a number below
+ * DRBD_MAX_SOCKETS, given by the core, free again after drbd_on_closed().
+ *
+ * Whoever reads and writes a socket is one thread per resource, so that for one
+ * socket at most one drbd_on_bytes/_bulk/_eof is under way, and at most one
+ * drbd_next_send .. drbd_on_sent.  Both may come from that thread without the
+ * lock in between.
+ *
+ * Time is the caller's monotonic clock in milliseconds.  drbd_on_time() tells
+ * it; it is called at the deadline or soon after, and before any other event of
+ * the network, so that the core always knows about when it is.
+ */
+
+typedef enum DrbdProtocol { DRBD_PROTOCOL_A = 1, DRBD_PROTOCOL_B = 2, DRBD_PROTOCOL_C = 3 } DrbdProtocol;
+
+/* Pure functions that the core may call: the only calls out of it, a few for
+ * one handshake.  Both return false if they cannot. */
+typedef struct DrbdCrypto {
+    void *opaque;
+    /* HMAC of `data` with the resource's secret by cram_hmac_alg: cram_digest_size bytes. */
+    bool (*hmac)(void *opaque, const void *data, size_t length, uint8_t digest[DRBD_DIGEST_SIZE]);
+    bool (*random)(void *opaque, void *bytes, size_t length);
+} DrbdCrypto;
+
+/*
+ * Options of drbd.conf's `net` section and what `disk` says to the peer, by
+ * their names and units there (spec 9.2).  0 means the default, unless noted.
+ * Texts are copied.
+ */
+typedef struct DrbdNetConfig {
+    DrbdProtocol protocol;         /* 0 = C */
+    unsigned protocol_version_min; /* 86..101 */
+    unsigned protocol_version_max;
+    bool features_given;           /* else all that we know */
+    uint32_t features;             /* TRIM 1, THIN_RESYNC 2, WSAME 4, WZEROES 8 */
+    unsigned timeout;              /* 0.1 s, 60 */
+    unsigned ping_timeout;         /* 0.1 s, 5 */
+    unsigned socket_check_timeout; /* 0.1 s; 0 = ping_timeout */
+    unsigned connect_int;          /* s, 10 */
+    unsigned ping_int;             /* s, 10 */
+    bool ko_count_given;           /* else 7 */
+    unsigned ko_count;             /* 0 = off */
+    unsigned drain_timeout;        /* 0.1 s; 0 = ko_count * timeout, or timeout if ko_count is off */
+    unsigned max_epoch_size;       /* writes, 2048 */
+    unsigned max_buffers;          /* pages of 4 KiB that requests of the peer and a resync may hold, 8192 */
+    unsigned after_sb_0pri, after_sb_1pri, after_sb_2pri; /* numbers of the wire (spec 3.2), 0 = disconnect */
+    bool always_asbp;
+    unsigned rr_conflict;          /* 0 disconnect, 1 call-pri-lost, 2 violently */
+    bool no_use_rle;               /* use-rle is on by default */
+    char data_integrity_alg[DRBD_NAME_SIZE]; /* empty = off */
+    unsigned integrity_digest_size; /* bytes of it */
+    char verify_alg[DRBD_NAME_SIZE], csums_alg[DRBD_NAME_SIZE]; /* compared, not used yet */
+    char cram_hmac_alg[DRBD_NAME_SIZE]; /* empty = no authentication */
+    unsigned cram_digest_size;
+    DrbdCrypto crypto;             /* with cram_hmac_alg */
+    unsigned resync_rate;          /* KiB/s; told to the peer, 250 */
+    unsigned c_plan_ahead, c_delay_target, c_fill_target, c_max_rate; /* told to the peer; all 0 = defaults */
+} DrbdNetConfig;
+
+/*
+ * How to reach the peer.  Before the first connect, or later: timeouts and
+ * policies hold from then on; protocol, versions, features and algorithms only
+ * while StandAlone (false and a text otherwise).
+ */
+bool drbd_on_net_config(DrbdResource *resource, const DrbdNetConfig *config, char error[DRBD_ERROR_SIZE]);
+
+/* Operations (see below).  Connect succeeds when the attempts begin: it is no
+ * wait for the peer.  discard_my_data holds for the next handshake. */
+uint64_t drbd_on_connect(DrbdResource *resource, bool discard_my_data, char error[DRBD_ERROR_SIZE]);
+/* Graceful unless `force`: tells the peer and waits for its answer (spec 5.7). */
+uint64_t drbd_on_disconnect(DrbdResource *resource, bool force, char error[DRBD_ERROR_SIZE]);
+
+void drbd_on_time(DrbdResource *resource, uint64_t now_ms);
+/* When drbd_on_time() must be called next; UINT64_MAX: no need. */
+uint64_t drbd_next_deadline_ms(DrbdResource *resource);
+
+typedef enum DrbdNetActionKind {
+    DRBD_NET_LISTEN,   /* on the local address, until UNLISTEN; a failure: drbd_on_listen_failed() */
+    DRBD_NET_UNLISTEN,
+    DRBD_NET_DIAL,     /* `socket`: from the local address, any port, to the peer's; within timeout_ms */
+    DRBD_NET_CLOSE,    /* `socket`: close it, or stop dialling; then drbd_on_closed().  What is under way
+                          on it is told no more, except the end of a send. */
+} DrbdNetActionKind;
+
+typedef struct DrbdNetAction {
+    DrbdNetActionKind kind;
+    unsigned socket;
+    unsigned timeout_ms;
+} DrbdNetAction;
+
+/* The next thing to do, in order; false if there is none. */
+bool drbd_next_net_action(DrbdResource *resource, DrbdNetAction *action);
+
+/* The local address cannot be listened on: the resource goes StandAlone. */
+void drbd_on_listen_failed(DrbdResource *resource, const char *text);
+/* The end of a DIAL: NULL, or why it failed (that is normal, and tried again).
+ * TCP_NODELAY is the caller's to set, also on accepted sockets. */
+void drbd_on_dialled(DrbdResource *resource, unsigned socket, const char *error);
+/* Somebody connected to our address: his socket's number, or -1 (close it). */
+int drbd_on_accepted(DrbdResource *resource);
+void drbd_on_closed(DrbdResource *resource, unsigned socket);
+
+/* --- receiving --- */
+
+typedef enum DrbdReceive {
+    DRBD_RECEIVE_MORE,  /* all was taken; read on */
+    DRBD_RECEIVE_BULK,  /* `taken` bytes were taken, and bulk->bytes of payload follow: get them into a
+                           buffer, then drbd_on_bulk(), and only then go on with drbd_on_bytes() */
+    DRBD_RECEIVE_STALL, /* `taken` bytes were taken, no more for now: keep the rest and do not read until
+                           drbd_may_receive() */
+    DRBD_RECEIVE_CLOSED, /* the socket is being given up: forget the rest, read no more */
+} DrbdReceive;
+
+typedef struct DrbdBulk {
+    uint32_t bytes;         /* of payload */
+    bool discard;           /* it is of no use: no buffer, just pass over it */
+    bool has_digest;        /* compare data_integrity_alg over the payload with this */
+    uint8_t digest[DRBD_DIGEST_SIZE];
+} DrbdBulk;
+
+/* Bytes that came on a socket, in any pieces. */
+DrbdReceive drbd_on_bytes(DrbdResource *resource, unsigned socket, const void *bytes, size_t length,
+                          size_t *taken, DrbdBulk *bulk);
+/* The payload that DRBD_RECEIVE_BULK asked for.  The buffer (aligned for the
+ * image, NULL if discard) is the core's until drbd_next_release().  Not called
+ * if the socket was to be closed meanwhile. */
+void drbd_on_bulk(DrbdResource *resource, unsigned socket, void *buffer, bool digest_ok);
+/* End of the stream, or an error of reading or writing (NULL: plain end). */
+void drbd_on_eof(DrbdResource *resource, unsigned socket, const char *error);
+/* False: a STALL still holds.  Look again after every call of the core. */
+bool drbd_may_receive(const DrbdResource *resource, unsigned socket);
+
+/* --- sending --- */
+
+typedef struct DrbdSendPart {
+    const void *data;
+    size_t bytes;
+} DrbdSendPart;
+
+typedef struct DrbdSend {
+    unsigned nr_parts;
+    size_t bytes;               /* of all parts */
+    DrbdSendPart parts[DRBD_SEND_PARTS];
+} DrbdSend;
+
+/* Bit n: socket n has something to send that is not handed out. */
+uint32_t drbd_pending_sockets(const DrbdResource *resource);
+/* Everything that is queued for the socket, as much as fits; false if nothing
+ * is.  The parts stay valid until drbd_on_sent(), which must follow, also if
+ * the socket is closed meanwhile. */
+bool drbd_next_send(DrbdResource *resource, unsigned socket, DrbdSend *send);
+/* So many bytes of it were sent, 0 to all; the rest is handed out again. */
+void drbd_on_sent(DrbdResource *resource, unsigned socket, size_t bytes);
+
+/* --- the image, on behalf of the peer --- */
+
+typedef enum DrbdPeerIoKind {
+    DRBD_PEER_READ,   /* the caller brings the buffer, and gives it with the result */
+    DRBD_PEER_WRITE,
+    DRBD_PEER_ZEROES, /* write zeroes, MAY_UNMAP if may_unmap */
+    DRBD_PEER_FLUSH,  /* of the image */
+    DRBD_PEER_STATUS, /* result 1: the whole range reads as zero, through every layer; 0: it may not */
+} DrbdPeerIoKind;
+
+typedef struct DrbdPeerIo {
+    DrbdPeerIoKind kind;
+    uint32_t id;
+    unsigned volume;
+    uint64_t offset;
+    uint32_t bytes;
+    void *buffer;      /* WRITE */
+    bool fua;
+    bool may_unmap;
+    bool wants_digest; /* READ: data_integrity_alg over the data */
+} DrbdPeerIo;
+
+/* The next I/O to do on an image, or false.  Many may be under way; each ends
+ * with drbd_on_peer_io_done().  While the volume is drained and no guest
+ * request of the resource is in flight none is handed out. */
+bool drbd_next_peer_io(DrbdResource *resource, DrbdPeerIo *io);
+/* `result` is 0 (STATUS: 0 or 1) or a negative errno.  `buffer` (READ that
+ * worked, else NULL) is the core's until drbd_next_release(). */
+void drbd_on_peer_io_done(DrbdResource *resource, uint32_t id, int result, void *buffer,
+                          const uint8_t *digest);
+
+/* A buffer that came by drbd_on_bulk() or a READ and is not needed any more. */
+bool drbd_next_release(DrbdResource *resource, void **buffer, size_t *bytes);
 
 /* -------------------------------------------------------------- volume -- */
 
@@ -156,11 +359,22 @@ typedef struct DrbdCreateMd {
 uint64_t drbd_on_create_md(DrbdResource *resource, unsigned volume, const DrbdDiskConfig *disk,
                            const DrbdCreateMd *options, char error[DRBD_ERROR_SIZE]);
 
-/* Own data is declared worthless: Inconsistent, every bit set.  Secondary only. */
+/* Own data is declared worthless: Inconsistent, every bit set.  Secondary, or
+ * connected: then everything is resynced from the peer (spec 7.1). */
 uint64_t drbd_on_invalidate(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
 
 /* Own data is declared old: Outdated.  Secondary only. */
 uint64_t drbd_on_outdate(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
+
+/* The peer's data is declared worthless: connected, everything is resynced to
+ * it; StandAlone on a Primary, every bit is set. */
+uint64_t drbd_on_invalidate_remote(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
+
+/* A new data generation.  With `clear_bitmap` on a connected pair of fresh
+ * disks: both hold the same bytes, no first sync (spec 5.10); refused unless
+ * the image reads as zero or `force` (design D16). */
+uint64_t drbd_on_new_current_uuid(DrbdResource *resource, unsigned volume, bool clear_bitmap, bool force,
+                                  char error[DRBD_ERROR_SIZE]);
 
 /* on-io-error may change while attached. */
 void drbd_on_disk_options(DrbdResource *resource, unsigned volume, DrbdOnIoError on_io_error);
@@ -194,7 +408,10 @@ enum {
 typedef enum DrbdStep {
     DRBD_STEP_WAIT,     /* yield; when woken call drbd_request_step() */
     DRBD_STEP_RETRY,    /* yield; when woken call drbd_on_guest_request() again: no request free */
-    DRBD_STEP_SUBMIT,   /* do the request on the image, then drbd_on_local_done() */
+    DRBD_STEP_COPY,     /* a write: copy its payload once (design D5), then drbd_on_copied() */
+    DRBD_STEP_SUBMIT,   /* do the request on the image, then drbd_on_local_done(); a copied write from the copy */
+    DRBD_STEP_DELIVER,  /* a read that the peer answered: hand drbd_request_answer() to the guest, then
+                           drbd_on_delivered() */
     DRBD_STEP_COMPLETE, /* drbd_request_end() gives the result */
 } DrbdStep;
 
@@ -215,8 +432,10 @@ typedef struct DrbdWaiter {
  * Secondary).  *request is set unless the step is RETRY.
  *
  * Order of what is done for a write: the activity log covers it (a transaction
- * may have to reach the disk: WAIT), then SUBMIT, then it may have to WAIT
- * again until its completion is allowed (a new data generation is stable).
+ * may have to reach the disk: WAIT), COPY if there is a peer to tell, SUBMIT,
+ * then it may have to WAIT until its completion is allowed (the peer has it, a
+ * new data generation is stable).  After a read that failed, or without a disk,
+ * the peer is asked: WAIT, DELIVER.
  */
 DrbdStep drbd_on_guest_request(DrbdResource *resource, unsigned volume, DrbdRequestKind kind,
                                uint64_t offset, uint64_t bytes, unsigned flags, void *owner,
@@ -225,9 +444,14 @@ DrbdStep drbd_on_guest_request(DrbdResource *resource, unsigned volume, DrbdRequ
 /* The next step of a request that has been woken. */
 DrbdStep drbd_request_step(DrbdRequest *request);
 
-/* Valid with DRBD_STEP_SUBMIT: the payload must be copied before it is written,
- * because more than the image reads it. */
-bool drbd_request_wants_copy(const DrbdRequest *request);
+/* The payload's copy, which the image, the network and digests read; it must
+ * stay as it is until drbd_request_end().  `digest` is data_integrity_alg over
+ * it if one is configured, else NULL.  Not under the lock: copying. */
+DrbdStep drbd_on_copied(DrbdRequest *request, const void *payload, const uint8_t *digest);
+
+/* Valid with DRBD_STEP_DELIVER: as many bytes as the request has. */
+const void *drbd_request_answer(const DrbdRequest *request);
+DrbdStep drbd_on_delivered(DrbdRequest *request);
 
 /* The image has done it: `result` is 0 or a negative errno. */
 DrbdStep drbd_on_local_done(DrbdRequest *request, int result);
@@ -289,7 +513,25 @@ typedef enum DrbdNoticeKind {
     DRBD_NOTICE_STATE,     /* one field of the state changed */
     DRBD_NOTICE_OPERATION, /* an operation ended */
     DRBD_NOTICE_WARNING,   /* an administrator should know */
+    DRBD_NOTICE_PEER_LOST, /* the connection ended; text says why */
+    DRBD_NOTICE_SPLIT_BRAIN, /* both sides keep their data; text says what to do */
+    DRBD_NOTICE_RESYNC,    /* began, goes on (at most once a second), ended: see `resync` */
 } DrbdNoticeKind;
+
+typedef enum DrbdResyncPhase {
+    DRBD_RESYNC_STARTED,
+    DRBD_RESYNC_PROGRESS,
+    DRBD_RESYNC_FINISHED,
+    DRBD_RESYNC_ABORTED,   /* connection or disk lost: goes on when the nodes meet again */
+} DrbdResyncPhase;
+
+typedef struct DrbdResyncNotice {
+    DrbdResyncPhase phase;
+    bool source;           /* this node gives the data */
+    uint64_t total_bytes;  /* that differed at the start */
+    uint64_t left_bytes;
+    uint64_t failed_bytes; /* could not be read or written somewhere */
+} DrbdResyncNotice;
 
 typedef struct DrbdNotice {
     DrbdNoticeKind kind;
@@ -300,6 +542,7 @@ typedef struct DrbdNotice {
     const char *new_value;
     bool success;           /* OPERATION */
     const char *command;    /* OPERATION: attach, detach, set-role ... */
+    DrbdResyncNotice resync; /* RESYNC */
     char text[DRBD_ERROR_SIZE]; /* reason of a change, error of an operation, warning */
 } DrbdNotice;
 
@@ -322,6 +565,28 @@ typedef struct DrbdResourceStatus {
 } DrbdResourceStatus;
 void drbd_resource_status(const DrbdResource *resource, DrbdResourceStatus *status);
 
+/* What is known of the peer and the way to it; counters are since the resource was made. */
+typedef struct DrbdConnectionStatus {
+    bool configured;            /* drbd_on_net_config() was called */
+    const char *state;          /* connection state by its DRBD name (of the resource: up to Connected) */
+    char reason[DRBD_ERROR_SIZE]; /* why: the last error, mismatch or loss */
+    const char *peer_role;
+    bool has_data, has_meta;    /* the streams exist */
+    bool resolve_conflicts;     /* this end accepted meta (spec 1.3) */
+    unsigned agreed_version;    /* 0: none */
+    uint32_t agreed_features;
+    uint64_t times_connected, times_lost;
+    uint64_t data_sent_bytes, data_received_bytes, meta_sent_bytes, meta_received_bytes;
+    uint64_t pings_sent, pings_answered;
+    unsigned last_ping_ms;
+    unsigned epochs;            /* not acknowledged by the peer */
+    unsigned unacknowledged;    /* writes and reads of ours that the peer has not answered */
+    unsigned peer_requests, peer_requests_max; /* of the peer, being done here */
+    uint64_t peer_request_bytes, peer_request_bytes_max;
+    unsigned send_queue;        /* packets */
+} DrbdConnectionStatus;
+void drbd_connection_status(const DrbdResource *resource, DrbdConnectionStatus *status);
+
 typedef struct DrbdVolumeStatus {
     bool open;
     const char *disk;       /* disk state by its DRBD name: Diskless, Inconsistent, UpToDate ... */
@@ -342,6 +607,17 @@ typedef struct DrbdVolumeStatus {
     uint64_t flushes_saved, overlaps_waited, read_errors, write_errors;
     unsigned in_flight, writes_in_flight;
     unsigned drained;       /* depth of drain */
+    /* connection and resync of this volume */
+    const char *connection;   /* its connection state: Connected, SyncSource ... */
+    const char *peer_role;
+    uint64_t peer_uuid[4];    /* current, bitmap, history; 0 if not known */
+    char sync_reason[DRBD_ERROR_SIZE]; /* which rule decided the direction of the last handshake */
+    uint64_t sent_writes, sent_bytes, received_writes, received_bytes, remote_reads, peer_reads, negative_acks;
+    bool resync_running;
+    uint64_t resync_total_bytes, resync_left_bytes, resync_failed_bytes;
+    uint64_t resync_rate_bytes; /* per second, lately */
+    uint64_t resync_ms;         /* since it began */
+    uint64_t resync_eta_ms;     /* UINT64_MAX: not known */
     uint64_t memory_bytes;  /* held for this volume: bitmap, activity log, buffers */
 } DrbdVolumeStatus;
 void drbd_volume_status(const DrbdResource *resource, unsigned volume, DrbdVolumeStatus *status);

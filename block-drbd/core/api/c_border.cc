@@ -32,6 +32,13 @@ Volume& open_volume(DrbdResource* resource, unsigned number) {
     return *volume;
 }
 
+// Whoever changes something lets everything go on that it made possible.
+template <typename T>
+T settled(DrbdResource* resource, T result) {
+    resource->settle();
+    return result;
+}
+
 const Volume& open_volume(const DrbdResource* resource, unsigned number) {
     const Volume* volume = resource->volume(number);
     DRBD_ASSERT(volume);
@@ -75,7 +82,7 @@ void drbd_resource_free(DrbdResource* resource) {
     delete resource;
 }
 
-uint32_t drbd_resource_pending(const DrbdResource* resource) {
+uint32_t drbd_resource_pending(DrbdResource* resource) {
     return resource->pending();
 }
 
@@ -103,7 +110,7 @@ uint64_t drbd_on_attach(DrbdResource* resource, unsigned volume, const DrbdDiskC
                         char error[DRBD_ERROR_SIZE]) {
     if (!ok_or_text(check(*disk), error))
         return 0;
-    return number_or_text(open_volume(resource, volume).attach(*disk), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).attach(*disk), error));
 }
 
 uint64_t drbd_on_activate(DrbdResource* resource, unsigned volume, const DrbdDiskConfig* disk, bool primary,
@@ -114,37 +121,47 @@ uint64_t drbd_on_activate(DrbdResource* resource, unsigned volume, const DrbdDis
         const Volume* other = resource->volume(i);
         if (!primary || resource->role() == Role::Primary || !other || i == volume || !other->needs_disk())
             continue;
-        if (other->operation().kind == OperationKind::Activate && other->operation().target.role == Role::Primary)
+        if (other->operation().kind == OperationKind::Activate && other->operation().role == Role::Primary)
             continue;
         std::snprintf(error, DRBD_ERROR_SIZE, "volume %u is attached as Secondary: it cannot follow into the Primary role", i);
         return 0;
     }
-    return number_or_text(open_volume(resource, volume).activate(*disk, primary), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).activate(*disk, primary), error));
 }
 
 uint64_t drbd_on_detach(DrbdResource* resource, unsigned volume, bool force, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(open_volume(resource, volume).detach(force), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).detach(force), error));
 }
 
 uint64_t drbd_on_leave(DrbdResource* resource, unsigned volume, bool inactivate, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(open_volume(resource, volume).leave(inactivate), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).leave(inactivate), error));
 }
 
 uint64_t drbd_on_set_role(DrbdResource* resource, bool primary, bool force, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(resource->set_role(primary ? Role::Primary : Role::Secondary, force), error);
+    return settled(resource, number_or_text(resource->set_role(primary ? Role::Primary : Role::Secondary, force), error));
 }
 
 uint64_t drbd_on_create_md(DrbdResource* resource, unsigned volume, const DrbdDiskConfig* disk,
                            const DrbdCreateMd* options, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(open_volume(resource, volume).create_md(*disk, *options), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).create_md(*disk, *options), error));
 }
 
 uint64_t drbd_on_invalidate(DrbdResource* resource, unsigned volume, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(open_volume(resource, volume).invalidate(), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).invalidate(), error));
 }
 
 uint64_t drbd_on_outdate(DrbdResource* resource, unsigned volume, char error[DRBD_ERROR_SIZE]) {
-    return number_or_text(open_volume(resource, volume).outdate(), error);
+    return settled(resource, number_or_text(open_volume(resource, volume).outdate(), error));
+}
+
+uint64_t drbd_on_invalidate_remote(DrbdResource* resource, unsigned volume, char error[DRBD_ERROR_SIZE]) {
+    return settled(resource, number_or_text(open_volume(resource, volume).invalidate_remote(), error));
+}
+
+uint64_t drbd_on_new_current_uuid(DrbdResource* resource, unsigned volume, bool clear_bitmap, bool force,
+                                  char error[DRBD_ERROR_SIZE]) {
+    return settled(resource,
+                   number_or_text(open_volume(resource, volume).new_current_uuid(clear_bitmap, force), error));
 }
 
 void drbd_on_disk_options(DrbdResource* resource, unsigned volume, DrbdOnIoError on_io_error) {
@@ -153,19 +170,32 @@ void drbd_on_disk_options(DrbdResource* resource, unsigned volume, DrbdOnIoError
 
 void drbd_on_drain_begin(DrbdResource* resource, unsigned volume) {
     open_volume(resource, volume).drain_begin();
+    resource->on_drain_begin();
 }
 
 void drbd_on_drain_end(DrbdResource* resource, unsigned volume) {
     open_volume(resource, volume).drain_end();
 }
 
+namespace {
+
+// The path of every guest request: no more is looked at than can have changed.
+// The step is read again at the end, because settling may have ended a wait.
+DrbdStep after_request(DrbdRequest& request, DrbdStep step) {
+    Volume& volume = *request.volume;
+    volume.pump();
+    volume.resource().settle_after_request(volume);
+    return step;
+}
+
+}  // namespace
+
 DrbdStep drbd_on_guest_request(DrbdResource* resource, unsigned volume, DrbdRequestKind kind, uint64_t offset,
                                uint64_t bytes, unsigned flags, void* owner, DrbdWaiter* waiter,
                                DrbdRequest** request) {
     Volume& v = open_volume(resource, volume);
     const DrbdStep step = v.io().begin(kind, offset, bytes, flags, owner, *waiter, request);
-    if (step != DRBD_STEP_RETRY)
-        (*request)->volume = &v;
+    resource->settle_after_request(v);
     return step;
 }
 
@@ -173,16 +203,20 @@ DrbdStep drbd_request_step(DrbdRequest* request) {
     return request->step;
 }
 
-bool drbd_request_wants_copy(const DrbdRequest*) {
-    // Without a peer the image is the only reader (design D5).
-    return false;
+DrbdStep drbd_on_copied(DrbdRequest* request, const void* payload, const uint8_t* digest) {
+    return after_request(*request, request->volume->io().copied(*request, payload, digest));
 }
 
 DrbdStep drbd_on_local_done(DrbdRequest* request, int result) {
-    Volume& volume = *request->volume;
-    const DrbdStep step = volume.io().local_done(*request, result);
-    volume.pump();
-    return step;
+    return after_request(*request, request->volume->io().local_done(*request, result));
+}
+
+const void* drbd_request_answer(const DrbdRequest* request) {
+    return request->volume->io().answer(*request);
+}
+
+DrbdStep drbd_on_delivered(DrbdRequest* request) {
+    return after_request(*request, request->volume->io().delivered(*request));
 }
 
 int drbd_request_end(DrbdRequest* request) {
@@ -194,11 +228,15 @@ void* drbd_next_wake(DrbdResource* resource) {
 }
 
 const DrbdJob* drbd_next_job(DrbdResource* resource, unsigned volume) {
-    return open_volume(resource, volume).next_job();
+    const DrbdJob* job = open_volume(resource, volume).next_job();
+    if (!job)
+        resource->settle();  // looking for one may have ended an operation
+    return job;
 }
 
 void drbd_on_job_done(DrbdResource* resource, unsigned volume, int result) {
     open_volume(resource, volume).job_done(result);
+    resource->settle();
 }
 
 bool drbd_next_notice(DrbdResource* resource, DrbdNotice* notice) {
@@ -208,9 +246,9 @@ bool drbd_next_notice(DrbdResource* resource, DrbdNotice* notice) {
 void drbd_resource_status(const DrbdResource* resource, DrbdResourceStatus* status) {
     *status = {};
     status->role = resource->role() == Role::Primary ? DRBD_ROLE_PRIMARY : DRBD_ROLE_SECONDARY;
-    status->connection = name_of(ConnectionState::StandAlone);
+    status->connection = name_of(resource->connection_state());
     status->nr_volumes = resource->nr_volumes();
-    status->operations_pending = resource->role_operation() != 0;
+    status->operations_pending = (resource->role_operation() != 0) + (resource->disconnect_operation() != 0);
     for (unsigned i = 0; i < resource->nr_volumes(); i++) {
         const Volume* volume = resource->volume(i);
         if (!volume)
@@ -241,6 +279,12 @@ bool drbd_pending_operation(const DrbdResource* resource, unsigned index, uint64
     if (resource->role_operation() != 0 && seen++ == index) {
         *operation = resource->role_operation();
         *command = name_of(OperationKind::SetRole);
+        *volume = -1;
+        return true;
+    }
+    if (resource->disconnect_operation() != 0 && seen++ == index) {
+        *operation = resource->disconnect_operation();
+        *command = "disconnect";
         *volume = -1;
         return true;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The one place where a volume's state is assigned, and what follows from it at
-// once: notices, and what the guest may do (volume.h, spec section 5.1).
+// The one place where a volume's state is assigned, and what the guest may do
+// in it (volume.h, spec section 5.1).
 #include <cerrno>
 #include <cstdio>
 
@@ -14,28 +14,56 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
     const StateVerdict verdict = decide_change(state_, wanted, kind, policy_, next);
     if (!verdict.ok() || verdict.code == StateCode::NothingToDo)
         return verdict;
-    const State old_state = state_;
+    const State before = state_;
     state_ = next;
 
     Notices& notices = owner_.notices();
     const int volume = static_cast<int>(number_);
-    if (old_state.disk != next.disk) {
+    if (before.disk != next.disk) {
         std::snprintf(disk_reason_, sizeof disk_reason_, "%s", reason);
-        notices.state(volume, operation, "disk", name_of(old_state.disk), name_of(next.disk), reason);
+        notices.state(volume, operation, "disk", name_of(before.disk), name_of(next.disk), reason);
     }
-    if (old_state.peer_disk != next.peer_disk)
-        notices.state(volume, operation, "peer-disk", name_of(old_state.peer_disk), name_of(next.peer_disk), reason);
+    if (before.peer_disk != next.peer_disk)
+        notices.state(volume, operation, "peer-disk", name_of(before.peer_disk), name_of(next.peer_disk), reason);
+    if (before.peer != next.peer)
+        notices.state(volume, operation, "peer-role", name_of(before.peer), name_of(next.peer), reason);
+    if (before.connection != next.connection)
+        notices.state(volume, operation, "connection", name_of(before.connection), name_of(next.connection), reason);
+    // A new generation is asked for before anything may go on under the old one.
+    new_generation_if_alone(before);
     refresh_access();
+    after_change(before, reason);
     return verdict;
 }
 
-// Design D17: a Secondary's copy is not the guest's to see or change.  Without
-// a peer only an UpToDate disk can serve (spec 6.1, 6.9).
+// Spec 6.1 and 6.9.  Design D17: a Secondary's copy is not the guest's to see or
+// change.
 void Volume::refresh_access() {
-    const bool primary = state_.role == Role::Primary;
-    const bool disk = state_.disk == DiskState::UpToDate && !leaving_;
-    const int write_error = !primary || demoting_ ? -EROFS : disk ? 0 : -EIO;
-    io_.set_access(primary && disk ? 0 : -EIO, write_error);
+    using enum ConnectionState;
+    using enum DiskState;
+    const State& s = state_;
+    const bool primary = s.role == Role::Primary;
+    const bool disk = is_attached() && s.disk != Negotiating && !leaving_;
+    Access access;
+    access.image = disk && s.disk >= Inconsistent;
+    access.image_reads = disk && s.disk == UpToDate;
+    access.image_reads_in_sync = disk && s.disk == Inconsistent && s.connection >= SyncSource;
+    access.peer_reads = s.connection >= Connected && s.peer_disk == UpToDate;
+    access.replicate = s.connection >= Connected && !policy_.handshake_under_way &&
+                       (s.peer_disk == UpToDate || (s.peer_disk >= Inconsistent && s.connection >= WFBitMapT &&
+                                                    s.connection < Ahead));
+    access.send_out_of_sync = s.connection == WFBitMapS && policy_.agreed_version >= 96;
+    access.may_set_in_sync = is_syncing();
+    access.hold = policy_.handshake_under_way || s.connection == WFBitMapT || s.connection == WFSyncUUID ||
+                  s.connection == StartingSyncS || s.connection == StartingSyncT ||
+                  (s.connection == WFBitMapS && policy_.agreed_version < 96) || s.disk == Attaching ||
+                  s.disk == Negotiating;
+    const bool data = access.image_reads || access.peer_reads;
+    access.read_error = primary && data ? 0 : -EIO;
+    access.write_error = !primary || demoting_ ? -EROFS : data ? 0 : -EIO;
+    if (!primary || !data)
+        access.hold = false;  // nothing to hold: it fails
+    io_.set_access(access);
 }
 
 }  // namespace drbd

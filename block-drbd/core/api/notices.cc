@@ -46,6 +46,20 @@ void Notices::operation(int volume, uint64_t operation, const char* command, boo
     past_[past_count_++ % kPastOperationsMax] = notice;
 }
 
+void Notices::peer_lost(const char* reason) {
+    std::snprintf(add(DRBD_NOTICE_PEER_LOST, -1).text, DRBD_ERROR_SIZE, "%s", reason);
+}
+
+void Notices::split_brain(int volume, const char* text) {
+    std::snprintf(add(DRBD_NOTICE_SPLIT_BRAIN, volume).text, DRBD_ERROR_SIZE, "%s", text);
+}
+
+void Notices::resync(int volume, const DrbdResyncNotice& what, const char* text) {
+    DrbdNotice& notice = add(DRBD_NOTICE_RESYNC, volume);
+    notice.resync = what;
+    std::snprintf(notice.text, sizeof notice.text, "%s", text);
+}
+
 void Notices::warning(int volume, const char* format, ...) {
     DrbdNotice& notice = add(DRBD_NOTICE_WARNING, volume);
     va_list arguments;

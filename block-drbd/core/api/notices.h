@@ -15,6 +15,9 @@ class Notices {
     void state(int volume, uint64_t operation, const char* field, const char* old_value, const char* new_value,
                const char* reason);
     void operation(int volume, uint64_t operation, const char* command, bool success, const char* text);
+    void peer_lost(const char* reason);
+    void split_brain(int volume, const char* text);
+    void resync(int volume, const DrbdResyncNotice& what, const char* text);
     [[gnu::format(printf, 3, 4)]] void warning(int volume, const char* format, ...);
 
     bool empty() const { return count_ == 0; }

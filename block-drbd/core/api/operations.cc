@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "core/api/volume.h"
+#include "core/generation/update.h"
 #include "core/metadata/superblock_content.h"
 
 namespace drbd {
@@ -27,6 +28,10 @@ const char* name_of(OperationKind kind) {
         return "create-md";
     case OperationKind::Invalidate:
         return "invalidate";
+    case OperationKind::InvalidateRemote:
+        return "invalidate-remote";
+    case OperationKind::NewCurrentUuid:
+        return "new-current-uuid";
     case OperationKind::Outdate:
         return "outdate";
     case OperationKind::SetRole:
@@ -53,10 +58,44 @@ Result<void> Volume::check_free() const {
     return {};
 }
 
-uint64_t Volume::begin_operation(OperationKind kind, OperationPhase phase, const State& target) {
+uint64_t Volume::begin_operation(OperationKind kind, OperationPhase phase) {
     DRBD_ASSERT(!operation_.pending());
-    operation_ = {.kind = kind, .phase = phase, .number = owner_.new_operation_number(), .target = target};
+    operation_ = {.kind = kind, .phase = phase, .number = owner_.new_operation_number()};
     return operation_.number;
+}
+
+// The state to be in when the operation has succeeded, as things are now: the
+// connection goes its own way meanwhile.
+State Volume::target_of(const Operation& operation) const {
+    State target = state_;
+    switch (operation.kind) {
+    case OperationKind::Detach:
+    case OperationKind::Leave:
+    case OperationKind::Inactivate:
+        target.disk = DiskState::Diskless;
+        break;
+    case OperationKind::Invalidate:
+        target.disk = DiskState::Inconsistent;
+        break;
+    case OperationKind::InvalidateRemote:
+        target.peer_disk = DiskState::Inconsistent;
+        break;
+    case OperationKind::Outdate:
+        target.disk = DiskState::Outdated;
+        break;
+    case OperationKind::SetRole:
+        target.role = operation.role;
+        if (operation.forced && target.disk >= DiskState::Inconsistent)
+            target.disk = DiskState::UpToDate;
+        break;
+    case OperationKind::None:
+    case OperationKind::Attach:
+    case OperationKind::Activate:
+    case OperationKind::CreateMd:
+    case OperationKind::NewCurrentUuid:
+        break;
+    }
+    return target;
 }
 
 void Volume::end_operation(const Result<void>& result) {
@@ -74,7 +113,8 @@ Result<uint64_t> Volume::attach(const DrbdDiskConfig& config) {
         return free.error();
     if (state_.disk != DiskState::Diskless)
         return refused("attach", "a disk is attached already; detach it first");
-    const uint64_t number = begin_operation(OperationKind::Attach, OperationPhase::Queued, state_);
+    const uint64_t number = begin_operation(OperationKind::Attach, OperationPhase::Queued);
+    operation_.role = owner_.role();
     start_attach(config);
     return number;
 }
@@ -84,9 +124,8 @@ Result<uint64_t> Volume::activate(const DrbdDiskConfig& config, bool primary) {
         return free.error();
     if (state_.disk != DiskState::Diskless)
         return refused("activate", "a disk is attached already");
-    State target = state_;
-    target.role = primary ? Role::Primary : owner_.role();
-    const uint64_t number = begin_operation(OperationKind::Activate, OperationPhase::Queued, target);
+    const uint64_t number = begin_operation(OperationKind::Activate, OperationPhase::Queued);
+    operation_.role = primary ? Role::Primary : owner_.role();
     start_attach(config);
     return number;
 }
@@ -96,7 +135,16 @@ void Volume::start_attach(const DrbdDiskConfig& config) {
     State wanted = state_;
     wanted.disk = DiskState::Attaching;
     change_state(ChangeKind::Hard, wanted, "the metadata is being read", operation_.number);
-    attach_.start({.role = operation_.target.role, .exposed_uuid = exposed_uuid_});
+    attach_.start({.role = operation_.role,
+                   .exposed_uuid = exposed_uuid_,
+                   .peer_serves = is_connected() && state_.peer_disk == DiskState::UpToDate});
+}
+
+// Nobody serves the guest from another disk.
+bool Volume::is_last_data() const {
+    State without = state_;
+    without.disk = DiskState::Diskless;
+    return state_.role == Role::Primary && !valid_state(without, policy_).ok();
 }
 
 Result<uint64_t> Volume::detach(bool force) {
@@ -106,29 +154,44 @@ Result<uint64_t> Volume::detach(bool force) {
         return refused("detach", "no disk is attached");
     if (state_.disk == DiskState::Failed)
         return refused("detach", "the disk has failed and is being given up already");
-    State target = state_;
-    target.disk = DiskState::Diskless;
-    if (!force && state_.role == Role::Primary)
-        if (auto verdict = valid_state(target, policy_); !verdict.ok())
-            return Error::of(ErrorCode::Refused,
-                             "detach is refused: this node is Primary and has no other UpToDate disk to serve "
-                             "the guest from; make it Secondary first, or force it and let the guest have I/O errors");
-    const uint64_t number = begin_operation(OperationKind::Detach, OperationPhase::WaitRequests, target);
+    if (!force && is_last_data())
+        return Error::of(ErrorCode::Refused,
+                         "detach is refused: this node is Primary and has no other UpToDate disk to serve "
+                         "the guest from; make it Secondary first, or force it and let the guest have I/O errors");
+    const bool ask = is_connected() && !force && state_.disk >= DiskState::Inconsistent;
+    const uint64_t number =
+        begin_operation(OperationKind::Detach, ask ? OperationPhase::AskPeer : OperationPhase::WaitRequests);
     // A Primary's disk is left as a crash would leave it (spec row 104).
     operation_.forced = state_.role == Role::Primary;
+    if (ask) {
+        wire::StateChange change;
+        change.disk = DiskState::Failed;
+        return ask_peer_for(number, change);
+    }
+    begin_to_leave();
+    return number;
+}
+
+// The operation waits for the peer's consent; without a peer any more it needs none.
+Result<uint64_t> Volume::ask_peer_for(uint64_t number, const wire::StateChange& change) {
+    if (!owner_.ask_peer(number_, change)) {
+        operation_ = {};
+        return Error::of(ErrorCode::InUse, "the peer is being asked something else: try again");
+    }
+    return number;
+}
+
+void Volume::begin_to_leave() {
     leaving_ = true;
     refresh_access();
     pump();
-    return number;
 }
 
 Result<uint64_t> Volume::leave(bool inactivate) {
     if (auto free = check_free(); !free)
         return free.error();
-    State target = state_;
-    target.disk = DiskState::Diskless;
     const uint64_t number = begin_operation(inactivate ? OperationKind::Inactivate : OperationKind::Leave,
-                                            OperationPhase::WaitRequests, target);
+                                            OperationPhase::WaitRequests);
     leaving_ = true;
     refresh_access();
     if (state_.disk == DiskState::Diskless && io_.in_flight() == 0)
@@ -150,7 +213,7 @@ Result<uint64_t> Volume::create_md(const DrbdDiskConfig& config, const DrbdCreat
         disk_.config = before;
         return good.error();
     }
-    return begin_operation(OperationKind::CreateMd, OperationPhase::Queued, state_);
+    return begin_operation(OperationKind::CreateMd, OperationPhase::Queued);
 }
 
 Result<uint64_t> Volume::invalidate() {
@@ -158,11 +221,65 @@ Result<uint64_t> Volume::invalidate() {
         return free.error();
     if (!is_attached())
         return refused("invalidate", "no disk is attached");
+    if (is_connected()) {
+        if (state_.connection != ConnectionState::Connected)
+            return refused("invalidate", "a resync is running");
+        if (state_.peer_disk != DiskState::UpToDate)
+            return refused("invalidate", "the peer's disk is not UpToDate: nothing could replace this data");
+        const uint64_t number = begin_operation(OperationKind::Invalidate, OperationPhase::AskPeer);
+        wire::StateChange change;
+        change.connection = ConnectionState::StartingSyncT;
+        return ask_peer_for(number, change);
+    }
     if (state_.role == Role::Primary)
         return refused("invalidate", "this node is Primary and its data is in use; make it Secondary first");
-    State target = state_;
-    target.disk = DiskState::Inconsistent;
-    const uint64_t number = begin_operation(OperationKind::Invalidate, OperationPhase::WaitRequests, target);
+    const uint64_t number = begin_operation(OperationKind::Invalidate, OperationPhase::WaitRequests);
+    pump();
+    return number;
+}
+
+Result<uint64_t> Volume::invalidate_remote() {
+    if (auto free = check_free(); !free)
+        return free.error();
+    if (!is_attached() || state_.disk != DiskState::UpToDate)
+        return refused("invalidate-remote", "this node's disk is not UpToDate: it has nothing to give");
+    if (is_connected()) {
+        if (state_.connection != ConnectionState::Connected)
+            return refused("invalidate-remote", "a resync is running");
+        if (state_.peer_disk < DiskState::Inconsistent)
+            return refused("invalidate-remote", "the peer has no disk");
+        const uint64_t number = begin_operation(OperationKind::InvalidateRemote, OperationPhase::AskPeer);
+        wire::StateChange change;
+        change.connection = ConnectionState::StartingSyncS;
+        return ask_peer_for(number, change);
+    }
+    if (state_.role != Role::Primary)
+        return refused("invalidate-remote", "without a connection only a Primary may do that");
+    const uint64_t number = begin_operation(OperationKind::InvalidateRemote, OperationPhase::WaitRequests);
+    pump();
+    return number;
+}
+
+// Spec 5.10; design D16: whether both images hold the same bytes nobody checks.
+Result<uint64_t> Volume::new_current_uuid(bool clear_bitmap, bool force) {
+    if (auto free = check_free(); !free)
+        return free.error();
+    if (!is_attached())
+        return refused("new-current-uuid", "no disk is attached");
+    if (clear_bitmap) {
+        if (state_.connection != ConnectionState::Connected || policy_.agreed_version < 90 ||
+            !may_skip_initial_sync(disk_.uuids) || !peer_.has_generations ||
+            !may_skip_initial_sync(peer_.generations.uuids))
+            return refused("new-current-uuid", "to skip the first sync both nodes must be connected (protocol 90 or later) "
+                                               "with metadata that was just created");
+        if (!force)
+            return refused("new-current-uuid", "it declares both images equal without a look at them; if you know that "
+                                               "they are (both read as zero, or one is a copy of the other), force it");
+    } else if (state_.connection != ConnectionState::StandAlone) {
+        return refused("new-current-uuid", "without clear-bitmap it is for a StandAlone node");
+    }
+    const uint64_t number = begin_operation(OperationKind::NewCurrentUuid, OperationPhase::WaitRequests);
+    operation_.forced = clear_bitmap;
     pump();
     return number;
 }
@@ -180,7 +297,7 @@ Result<uint64_t> Volume::outdate() {
         return refused("outdate", "this node is Primary and its data is in use; make it Secondary first");
     if (auto verdict = decide_change(state_, target, ChangeKind::Soft, policy_, result); !verdict.ok())
         return refused("outdate", verdict.reason);
-    const uint64_t number = begin_operation(OperationKind::Outdate, OperationPhase::WaitRequests, target);
+    const uint64_t number = begin_operation(OperationKind::Outdate, OperationPhase::WaitRequests);
     pump();
     return number;
 }
@@ -199,15 +316,9 @@ StateVerdict Volume::may_change_role(Role role, bool force) const {
 
 void Volume::record_role(uint64_t operation, Role role, bool force) {
     DRBD_ASSERT(!operation_.pending());
-    State target = state_;
-    target.role = role;
     operation_ = {.kind = OperationKind::SetRole, .phase = OperationPhase::WaitRequests, .number = operation,
-                  .target = target};
-    if (role == Role::Primary && force && state_.disk < DiskState::UpToDate) {
-        operation_.target.disk = DiskState::UpToDate;
-        operation_.forced = true;
-    }
-    disk_with_role_ = operation_.target.disk;
+                  .role = role};
+    operation_.forced = role == Role::Primary && force && state_.disk < DiskState::UpToDate;
     demoting_ = role == Role::Secondary;
     refresh_access();
     pump();
@@ -216,12 +327,18 @@ void Volume::record_role(uint64_t operation, Role role, bool force) {
 void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     State wanted = state_;
     wanted.role = role;
-    if (disk_with_role_)
-        wanted.disk = *disk_with_role_;
-    disk_with_role_.reset();
+    if (declared_good_ && wanted.disk >= DiskState::Inconsistent)
+        wanted.disk = DiskState::UpToDate;
+    const bool forced = declared_good_;
+    declared_good_ = false;
     demoting_ = false;
     change_state(ChangeKind::Hard, wanted, reason, operation);
     refresh_access();
+    if (!is_connected())
+        return;
+    if (forced || role == Role::Primary)
+        send_uuids();
+    send_state();
 }
 
 // Another volume could not become Primary: this one's superblock must not say
@@ -234,7 +351,7 @@ void Volume::withdraw_role(uint64_t operation) {
 // Nothing of the guest is in flight that the operation would have to wait for.
 void Volume::start_settling() {
     SettlePlan plan;
-    const State& target = operation_.target;
+    const State target = target_of(operation_);
     const bool attached = is_attached();
     switch (operation_.kind) {
     case OperationKind::Detach:
@@ -262,6 +379,23 @@ void Volume::start_settling() {
         plan.bitmap = true;
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
+    case OperationKind::InvalidateRemote:
+        disk_.bitmap.set_all_out_of_sync();
+        plan.bitmap = true;
+        plan.after = superblock_of(disk_, target, Cleanness::InUse);
+        break;
+    case OperationKind::NewCurrentUuid:
+        if (operation_.forced) {
+            disk_.bitmap.set_in_sync(Sector(), size_);
+            disk_.uuids = with_initial_sync_skip_announced(disk_.uuids, state_.role, owner_.random());
+        } else {
+            disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), state_.role == Role::Primary);
+        }
+        plan.bitmap = true;
+        plan.after = superblock_of(disk_, target, Cleanness::InUse);
+        if (operation_.forced)
+            plan.after->flags.set(metafmt::MdFlag::Consistent), plan.after->flags.set(metafmt::MdFlag::WasUpToDate);
+        break;
     case OperationKind::Outdate:
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
@@ -270,8 +404,8 @@ void Volume::start_settling() {
         if (target.role == Role::Primary) {
             // Spec 5.8: writes of this Primary will not reach the peer, so they
             // are a new generation; it is stable before the role is taken.
-            if (state_.role != Role::Primary && state_.connection < ConnectionState::Connected &&
-                (disk_.uuids.bitmap == 0 || operation_.forced))
+            const bool alone = !is_connected() || state_.peer_disk <= DiskState::Failed;
+            if (state_.role != Role::Primary && ((alone && disk_.uuids.bitmap == 0) || operation_.forced))
                 disk_.uuids = with_new_generation(disk_.uuids, owner_.random());
             disk_.uuids = with_role(disk_.uuids, true);
             primary_recorded_ = true;
@@ -296,9 +430,15 @@ void Volume::transaction_is_stable() {
     io_.transaction_committed();
 }
 
-void Volume::generation_is_stable() {
+void Volume::superblock_is_stable() {
+    superblock_out_ = false;
+    if (!generation_out_)
+        return;
+    generation_out_ = false;
     exposed_uuid_ = disk_.uuids.current;
     io_.generation_stable();
+    if (is_connected())
+        send_uuids();
 }
 
 // Design D17: no space is the guest's to wait for, also where the metadata
@@ -315,15 +455,25 @@ void Volume::activity_ended() {
     Activity* ended = current_;
     current_ = nullptr;
     const bool ok = ended->result().ok();
-    if (ended == &transaction_ || ended == &generation_write_) {
-        if (!ok && ended == &transaction_ && transaction_.lacked_space())
-            transaction_lacked_space();
-        else if (!ok)
+    if (ended == &transaction_ && !ok && transaction_.lacked_space()) {
+        transaction_lacked_space();
+    } else if (ended == &bits_write_) {
+        bits_out_ = false;
+        if (!ok) {
+            lose_disk(ended->result().error().text);
+        } else if (bits_wanted_) {
+            bits_wanted_ = false;
+            owner_.peer_io().bits_are_stable(number_);
+        }
+    } else if (ended == &transaction_ || ended == &superblock_write_ || ended == &transition_write_) {
+        if (!ok)
             lose_disk(ended->result().error().text);
         else if (ended == &transaction_)
             transaction_is_stable();
+        else if (ended == &superblock_write_)
+            superblock_is_stable();
         else
-            generation_is_stable();
+            transition_is_done();
     } else if (ok) {
         operation_succeeded();
     } else {
@@ -335,31 +485,9 @@ void Volume::activity_ended() {
 void Volume::operation_succeeded() {
     switch (operation_.kind) {
     case OperationKind::Attach:
-    case OperationKind::Activate: {
-        const bool primary = operation_.target.role == Role::Primary;
-        if (!primary && owner_.role() == Role::Primary) {
-            operation_failed(Error::of(ErrorCode::Refused, "the resource became Primary meanwhile: attach again"));
-            return;
-        }
-        size_ = disk_.size;
-        if (attach_.remark()[0] != '\0')
-            owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
-        io_.disk_came();
-        primary_recorded_ = primary;
-        State wanted = state_;
-        wanted.role = operation_.target.role;
-        wanted.disk = attach_.disk_state();
-        wanted.peer_disk = attach_.peer_disk_state();
-        change_state(ChangeKind::Hard, wanted, attach_.why(), operation_.number);
-        // Activation makes no generation; the first write of a guest does.
-        io_.want_generation(primary && disk_.uuids.bitmap == 0);
-        exposed_uuid_ = disk_.uuids.current;
-        const bool activated = operation_.kind == OperationKind::Activate;
-        end_operation({});
-        if (activated)
-            owner_.on_activated(wanted.role);
+    case OperationKind::Activate:
+        attach_succeeded();
         return;
-    }
     case OperationKind::Detach:
         disk_is_gone("detached, the metadata is clean");
         return;
@@ -373,15 +501,24 @@ void Volume::operation_succeeded() {
         end_operation({});
         return;
     case OperationKind::Invalidate:
-        change_state(ChangeKind::Hard, operation_.target, "invalidated by the administrator", operation_.number);
+        change_state(ChangeKind::Hard, target_of(operation_), "invalidated by the administrator", operation_.number);
+        end_operation({});
+        return;
+    case OperationKind::InvalidateRemote:
+        change_state(ChangeKind::Hard, target_of(operation_), "the peer was invalidated by the administrator",
+                     operation_.number);
         end_operation({});
         return;
     case OperationKind::Outdate:
-        change_state(ChangeKind::Hard, operation_.target, "outdated by the administrator", operation_.number);
+        change_state(ChangeKind::Hard, target_of(operation_), "outdated by the administrator", operation_.number);
         end_operation({});
         return;
+    case OperationKind::NewCurrentUuid:
+        new_current_uuid_is_stable();
+        return;
     case OperationKind::SetRole:
-        primary_recorded_ = operation_.target.role == Role::Primary;
+        primary_recorded_ = operation_.role == Role::Primary;
+        declared_good_ = operation_.forced;
         exposed_uuid_ = disk_.uuids.current;
         end_operation({});
         return;
@@ -389,6 +526,66 @@ void Volume::operation_succeeded() {
         break;
     }
     assertion_failed("operation kind", __FILE__, __LINE__);
+}
+
+void Volume::attach_succeeded() {
+    const bool primary = operation_.role == Role::Primary;
+    if (primary != (owner_.role() == Role::Primary) && operation_.kind == OperationKind::Attach) {
+        operation_failed(Error::of(ErrorCode::Refused, "the resource changed its role meanwhile: attach again"));
+        return;
+    }
+    size_ = disk_.size;
+    if (attach_.remark()[0] != '\0')
+        owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
+    io_.disk_came();
+    primary_recorded_ = primary;
+    State wanted = state_;
+    wanted.role = operation_.role;
+    intended_disk_ = attach_.disk_state();
+    wanted.disk = intended_disk_;
+    const bool announce = is_connected() || policy_.handshake_under_way;
+    if (announce) {
+        wanted.disk = DiskState::Negotiating;  // spec 4.6
+        peer_.has_generations = false;
+    } else {
+        wanted.peer_disk = attach_.peer_disk_state();
+    }
+    change_state(ChangeKind::Hard, wanted, attach_.why(), operation_.number);
+    // Activation makes no generation; the first write of a guest does.
+    io_.want_generation(primary && disk_.uuids.bitmap == 0 && !is_connected());
+    if (!announce)
+        exposed_uuid_ = disk_.uuids.current;
+    const bool activated = operation_.kind == OperationKind::Activate;
+    const Role role = operation_.role;
+    end_operation({});
+    if (announce) {
+        if (auto agreed = peer_.has_sizes ? agree_on_size() : Result<void>(); !agreed)
+            lose_disk(agreed.error().text);
+        send_sizes(false);
+        send_uuids();
+        send_state();
+    }
+    if (activated)
+        owner_.on_activated(role);
+}
+
+void Volume::new_current_uuid_is_stable() {
+    const bool skipped = operation_.forced;
+    const uint64_t number = operation_.number;
+    exposed_uuid_ = disk_.uuids.current;
+    end_operation({});
+    if (!skipped)
+        return;
+    announce_skip_ = true;
+    send_uuids();
+    announce_skip_ = false;
+    disk_.uuids = with_initial_sync_skipped(disk_.uuids);
+    State wanted = state_;
+    wanted.disk = DiskState::UpToDate;
+    if (is_connected())
+        wanted.peer_disk = DiskState::UpToDate;
+    change_state(ChangeKind::Hard, wanted, "the first sync is skipped: both disks are declared equal", number);
+    want_superblock();
 }
 
 // The metadata could not be read or written: the operation has failed, and a

@@ -2,6 +2,8 @@
 // The queue of a volume's metadata jobs, and the loss of its disk (volume.h).
 #include "core/api/volume.h"
 
+#include <algorithm>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +11,22 @@
 #include "core/metadata/superblock_content.h"
 
 namespace drbd {
+
+Volume::Volume(VolumeOwner& owner, unsigned number, ConnectionState phase)
+    : owner_(owner),
+      number_(number),
+      io_(owner.pool(), disk_, *this, owner.transfer_log(), owner.connection().link(), owner.peer_requests(), number),
+      resync_(number, owner.connection().link(), owner.peer_requests(), owner.peer_io(), io_, disk_, *this, *this) {
+    state_.connection = phase;
+    owner.peer_requests().set_resync(number, &resync_);
+    owner.peer_io().set_volume(number, this);
+    refresh_access();
+}
+
+Volume::~Volume() {
+    owner_.peer_io().set_volume(number_, nullptr);
+    owner_.peer_requests().set_resync(number_, nullptr);
+}
 
 // Design section 6, "Drain": while the guest has something in flight, metadata
 // I/O goes on, because that request may wait for it.
@@ -23,8 +41,8 @@ bool Volume::may_hand_out() const {
 bool Volume::has_job() const {
     if (!may_hand_out())
         return false;
-    return job_ready_ || (operation_.pending() && operation_.phase == OperationPhase::Queued) || generation_due_ ||
-           (is_attached() && io_.wants_transaction());
+    return job_ready_ || (operation_.pending() && operation_.phase == OperationPhase::Queued) || transition_queued_ ||
+           superblock_due_ || bits_due_ || (is_attached() && io_.wants_transaction());
 }
 
 // What is next: what an administrator waits for, then what completions wait
@@ -42,6 +60,8 @@ Activity* Volume::choose_activity() {
         case OperationKind::Leave:
         case OperationKind::Inactivate:
         case OperationKind::Invalidate:
+        case OperationKind::InvalidateRemote:
+        case OperationKind::NewCurrentUuid:
         case OperationKind::Outdate:
         case OperationKind::SetRole:
             return &settle_;
@@ -50,13 +70,8 @@ Activity* Volume::choose_activity() {
         }
         assertion_failed("operation kind", __FILE__, __LINE__);
     }
-    if (generation_due_) {
-        SettlePlan plan;
-        plan.after = superblock_of(disk_, state_, Cleanness::InUse);
-        generation_write_.start(plan);
-        generation_due_ = false;
-        return &generation_write_;
-    }
+    if (Activity* keeping_up = choose_keeping_up())
+        return keeping_up;
     if (is_attached() && io_.wants_transaction()) {
         io_.reserve_for_transaction();
         if (!disk_.activity_log.is_prepared()) {
@@ -67,6 +82,38 @@ Activity* Volume::choose_activity() {
         }
         transaction_.start();
         return &transaction_;
+    }
+    return nullptr;
+}
+
+// The disk follows what the connection did to memory.
+Activity* Volume::choose_keeping_up() {
+    SettlePlan plan;
+    if (transition_queued_) {
+        transition_queued_ = false;
+        fill_transition(plan);
+        transition_write_.start(plan);
+        return &transition_write_;
+    }
+    // A role that is being taken stands in the superblock already.
+    if (superblock_due_) {
+        superblock_due_ = false;
+        superblock_out_ = true;
+        generation_out_ |= generation_new_;
+        generation_new_ = false;
+        State as_recorded = state_;
+        if (primary_recorded_)
+            as_recorded.role = Role::Primary;
+        plan.after = superblock_of(disk_, as_recorded, Cleanness::InUse);
+        superblock_write_.start(plan);
+        return &superblock_write_;
+    }
+    if (bits_due_) {
+        bits_due_ = false;
+        bits_out_ = true;
+        plan.bitmap = true;
+        bits_write_.start(plan);
+        return &bits_write_;
     }
     return nullptr;
 }
@@ -118,17 +165,41 @@ void Volume::drain_end() {
 
 void Volume::pump() {
     if (state_.disk == DiskState::Failed) {
-        if (io_.in_flight() == 0 && !job_out_)
+        if (io_.at_image() == 0 && !job_out_ && owner_.peer_requests().in_use(number_) == 0)
             disk_is_gone(nullptr);
         return;
     }
     if (!operation_.pending() || operation_.phase != OperationPhase::WaitRequests) [[likely]]
         return;
-    // A change of role need not wait for reads.
-    const unsigned in_the_way =
-        operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.in_flight();
-    if (in_the_way == 0 && !current_)
+    if (!current_ && !is_in_the_way())
         start_settling();
+}
+
+// What an operation waits for: the guest's requests at the image (a change of
+// role need not wait for reads), and what the nodes owe each other.
+bool Volume::is_in_the_way() {
+    switch (operation_.kind) {
+    case OperationKind::SetRole:
+        if (operation_.role == Role::Primary)
+            return io_.writes_in_flight() != 0 || owner_.peer_io().writes_pending(number_) != 0;
+        [[fallthrough]];
+    case OperationKind::Leave:
+    case OperationKind::Inactivate:
+        // Spec row 104: PRIMARY_IND goes only after all barrier acknowledgements.
+        if (owner_.transfer_log().unconfirmed() != 0)
+            owner_.transfer_log().close_epoch();
+        return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.in_flight()) != 0 ||
+               owner_.transfer_log().unconfirmed() != 0 || peer_uses_disk();
+    case OperationKind::Detach:
+        return io_.at_image() != 0 || peer_uses_disk();
+    default:
+        return io_.in_flight() != 0;
+    }
+}
+
+// Requests of the peer or of a resync are at the image.
+bool Volume::peer_uses_disk() const {
+    return operation_.kind != OperationKind::SetRole && owner_.peer_requests().in_use(number_) != 0;
 }
 
 void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
@@ -144,8 +215,13 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
                   static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(offset),
                   std::strerror(-error));
     if (disk_.config.on_io_error == DRBD_ON_IO_ERROR_PASS_ON) {
-        // Without an UpToDate peer there is nothing better than this disk: it
-        // stays as it is, and the guest has the error.
+        // Spec 6.10.  Without an UpToDate peer there is nothing better than this
+        // disk: it stays as it is, and the guest has the error.
+        if (is_connected() && state_.peer_disk == DiskState::UpToDate && state_.disk == DiskState::UpToDate) {
+            State wanted = state_;
+            wanted.disk = DiskState::Inconsistent;
+            change_state(ChangeKind::Hard, wanted, reason, 0);
+        }
         owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
         return;
     }
@@ -154,7 +230,8 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
 
 void Volume::on_generation_wanted() {
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), true);
-    generation_due_ = true;
+    generation_new_ = true;
+    want_superblock();
 }
 
 // The disk cannot be trusted any more.  Nothing is written to it from here on;
@@ -165,22 +242,34 @@ void Volume::lose_disk(const char* reason) {
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);
-    generation_due_ = false;
+    forget_writes();
     current_ = nullptr;
     job_ready_ = false;
     io_.disk_went(false);
     io_.fail_waiting(-EIO);
 }
 
+// What was to be written, and what waited for it.
+void Volume::forget_writes() {
+    superblock_due_ = superblock_out_ = generation_new_ = generation_out_ = false;
+    bits_due_ = bits_out_ = false;
+    transition_ = next_transition_ = Transition::None;
+    transition_queued_ = waits_for_ping_ = false;
+    if (bits_wanted_) {
+        bits_wanted_ = false;
+        owner_.peer_io().disk_lost(number_);
+    }
+}
+
 // Nobody uses the disk any more.  A null reason keeps the one that it failed for.
 void Volume::disk_is_gone(const char* reason) {
-    DRBD_ASSERT(io_.in_flight() == 0 && !job_out_);
+    DRBD_ASSERT(io_.at_image() == 0 && !job_out_);
     // An attach that failed and a node without a disk have flushed nothing.
     const bool orderly = reason && operation_.pending() && !operation_.forced && is_attached();
     io_.disk_went(orderly);
     io_.want_generation(false);
-    generation_due_ = false;
-    disk_with_role_.reset();
+    forget_writes();
+    declared_good_ = false;
     char why[DRBD_ERROR_SIZE];
     std::snprintf(why, sizeof why, "%s", reason ? reason : disk_reason_);
     State wanted = state_;
@@ -232,7 +321,7 @@ void Volume::fill_status(DrbdVolumeStatus& status) const {
     status.al_transactions = disk_.activity_log.transactions();
     status.al_updates = disk_.activity_log.updates_written();
     status.bitmap_pages_written = disk_.bitmap.pages_written();
-    status.superblock_writes = settle_.superblock_writes() + generation_write_.superblock_writes();
+    status.superblock_writes = settle_.superblock_writes() + superblock_write_.superblock_writes() + transition_write_.superblock_writes();
     status.metadata_jobs = jobs_;
     status.reads = c.reads;
     status.read_bytes = c.read_bytes;
@@ -249,6 +338,37 @@ void Volume::fill_status(DrbdVolumeStatus& status) const {
     status.writes_in_flight = io_.writes_in_flight();
     status.drained = drained_;
     status.memory_bytes = disk_.memory().value;
+    fill_link_status(status);
+}
+
+void Volume::fill_link_status(DrbdVolumeStatus& status) const {
+    const GuestIoCounters& c = io_.counters();
+    status.connection = name_of(state_.connection);
+    status.peer_role = name_of(state_.peer);
+    if (peer_.has_generations) {
+        const Uuids& uuids = peer_.generations.uuids;
+        status.peer_uuid[0] = uuids.current;
+        status.peer_uuid[1] = uuids.bitmap;
+        status.peer_uuid[2] = uuids.history[0];
+        status.peer_uuid[3] = uuids.history[1];
+    }
+    std::snprintf(status.sync_reason, sizeof status.sync_reason, "%.*s", DRBD_ERROR_SIZE - 1, decision_.reason);
+    status.sent_writes = c.sent_writes;
+    status.sent_bytes = c.sent_bytes;
+    status.received_writes = received_writes_;
+    status.received_bytes = received_bytes_;
+    status.remote_reads = c.remote_reads;
+    status.peer_reads = peer_reads_;
+    status.negative_acks = c.negative_acks;
+    const uint64_t now = owner_.now_ms();
+    const ResyncProgress progress = resync_.progress(now);
+    status.resync_running = progress.running;
+    status.resync_total_bytes = progress.total_blocks * kBlockSize;
+    status.resync_left_bytes = progress.left_blocks * kBlockSize;
+    status.resync_failed_bytes = progress.failed_blocks * kBlockSize;
+    status.resync_rate_bytes = progress.rate_bytes;
+    status.resync_ms = progress.running ? now - progress.started_ms : 0;
+    status.resync_eta_ms = progress.eta_ms;
 }
 
 }  // namespace drbd

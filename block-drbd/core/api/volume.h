@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One volume: its state, its disk, the guest's requests on it, the operation
-// that is pending, and the queue of its metadata jobs.
+// One volume: its state, its disk, the guest's requests on it, what it knows of
+// the peer's disk, its resync, the operation that is pending, and the queue of
+// its metadata jobs.
 //
-// In: what drbd-core.h says about one volume.  Out: jobs, notices, wake-ups.
+// In: what drbd-core.h says about one volume, the packets that speak of it.
+// Out: jobs, packets, notices, wake-ups.
 // volume.cc is the queue of jobs and the loss of a disk; operations.cc is what
-// administrators ask for; change_state.cc alone assigns the state.
+// administrators ask for; handshake.cc is what the nodes tell each other;
+// transition.cc is what must be on the disk before the state may change;
+// change_state.cc alone assigns the state, after_change.cc is what follows.
 // Invariants: one job is out at a time, one activity runs at a time, one
 // operation is pending at a time; a disk is attached exactly while its state
-// is Attaching, Failed or Inconsistent and better.
+// is Attaching, Failed, Negotiating or better.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +22,23 @@
 #include "core/metadata/create.h"
 #include "core/metadata/settle.h"
 #include "core/metadata/transaction.h"
+#include "core/generation/sync_handshake.h"
+#include "core/peer/peer_io.h"
 #include "core/request/guest_io.h"
+#include "core/resync/resync.h"
 #include "core/state/rules.h"
 
 namespace drbd {
 
 enum class OperationKind : uint8_t {
-    None, Attach, Activate, Detach, Leave, Inactivate, CreateMd, Invalidate, Outdate, SetRole,
+    None, Attach, Activate, Detach, Leave, Inactivate, CreateMd, Invalidate, InvalidateRemote, Outdate, SetRole,
+    NewCurrentUuid,
 };
 const char* name_of(OperationKind kind);
 
 // How far an operation is.
 enum class OperationPhase : uint8_t {
+    AskPeer,       // until the peer has agreed (spec 5.6)
     WaitRequests,  // until what the guest has in flight has ended
     Queued,        // its activity is next
     Running,       // its activity hands out jobs
@@ -39,8 +48,9 @@ struct Operation {
     OperationKind kind = OperationKind::None;
     OperationPhase phase = OperationPhase::Queued;
     uint64_t number = 0;
-    State target;             // the state to be in when it has succeeded
-    bool forced = false;      // no metadata is written
+    Role role = Role::Secondary;  // SetRole, Activate: the one to take
+    bool forced = false;      // SetRole: the data is declared good; Detach: no metadata is written
+    bool peer_agreed = false; // Invalidate, InvalidateRemote: it does its part
     bool pending() const { return kind != OperationKind::None; }
 };
 
@@ -52,6 +62,19 @@ class VolumeOwner {
     virtual Notices& notices() = 0;
     virtual RequestPool& pool() = 0;
     virtual Role role() const = 0;
+    virtual Connection& connection() = 0;
+    virtual DrbdResource& resource() = 0;
+    virtual uint64_t now_ms() const = 0;
+    virtual TransferLog& transfer_log() = 0;
+    virtual PeerRequests& peer_requests() = 0;
+    virtual PeerIo& peer_io() = 0;
+    // Asks the peer to agree to a change (spec 5.6); the answer comes by
+    // Volume::peer_answered().  False: another change is being asked for.
+    virtual bool ask_peer(unsigned volume, const wire::StateChange& change) = 0;
+    // The handshake of a volume has ended, well or not.
+    virtual void on_handshake_over(unsigned volume) = 0;
+    // The nodes disagree for good: StandAlone.
+    virtual void stand_alone(const char* reason) = 0;
     // The number of a change of role that is under way, or 0.
     virtual uint64_t role_operation() const = 0;
     // The volume's part of a change of role has ended.
@@ -65,12 +88,32 @@ class VolumeOwner {
     ~VolumeOwner() = default;
 };
 
-class Volume final : private GuestIoListener {
+// What the state may not say before the disk does (transition.cc).
+enum class Transition : uint8_t {
+    None,
+    BecomeSource,  // the sync identifier, all bits
+    BecomeTarget,  // the sync identifier and Inconsistent, in one superblock (design D15)
+    FinishTarget,  // the image, the bitmap, the identifiers of the source
+    InvalidateSelf,  // Inconsistent, and every bit
+};
+
+// How a graceful end leaves the copies (spec 5.7).
+struct EndTerms {
+    bool peer_outdates_itself = false;
+    bool outdates_itself = false;
+};
+
+// What the peer has told of its disk on this connection.
+struct PeerDisk {
+    bool has_sizes = false, has_generations = false;
+    wire::Sizes sizes;
+    wire::GenerationReport generations;
+};
+
+class Volume final : private GuestIoListener, private PeerVolume, private ResyncListener {
   public:
-    Volume(VolumeOwner& owner, unsigned number)
-        : owner_(owner), number_(number), io_(owner.pool(), disk_, *this) {
-        refresh_access();
-    }
+    Volume(VolumeOwner& owner, unsigned number, ConnectionState phase);
+    ~Volume();
     Volume(const Volume&) = delete;
     Volume& operator=(const Volume&) = delete;
 
@@ -81,6 +124,8 @@ class Volume final : private GuestIoListener {
     Result<uint64_t> leave(bool inactivate);
     Result<uint64_t> create_md(const DrbdDiskConfig& config, const DrbdCreateMd& options);
     Result<uint64_t> invalidate();
+    Result<uint64_t> invalidate_remote();
+    Result<uint64_t> new_current_uuid(bool clear_bitmap, bool force);
     Result<uint64_t> outdate();
     void set_on_io_error(DrbdOnIoError policy) { disk_.config.on_io_error = policy; }
 
@@ -92,6 +137,44 @@ class Volume final : private GuestIoListener {
     void take_role(uint64_t operation, Role role, const char* reason);
     void withdraw_role(uint64_t operation);
 
+    // The connection (handshake.cc).  The phases of the connection that are
+    // before a handshake are the state of every volume.
+    void set_phase(ConnectionState phase, const char* reason);
+    void link_up();
+    void link_lost(ConnectionState how, const char* reason);
+    void prepare_end(const EndTerms& terms);
+    void tear_down(const EndTerms& terms, const char* reason);
+    Result<void> on_sizes(const wire::Frame& frame);
+    Result<void> on_uuids(const wire::Frame& frame);
+    Result<void> on_state(const wire::Frame& frame);
+    Result<void> on_sync_uuid(const wire::Frame& frame);
+    Result<void> on_out_of_sync(const wire::Frame& frame);
+    Result<void> on_sync_parameters(const wire::Frame& frame);
+    // A write of the peer may not reach the image yet.
+    bool holds_peer_writes() const { return transition_ == Transition::BecomeTarget; }
+    bool in_handshake() const { return policy_.handshake_under_way; }
+    bool is_connected() const { return state_.connection >= ConnectionState::Connected; }
+    bool has_transition() const { return transition_ != Transition::None || next_transition_ != Transition::None; }
+
+    // Changes that concern both nodes (two_nodes.cc).
+    StateVerdict on_peer_asks(const wire::StateChange& asked);
+    void peer_answered(StateCode code, const char* text);
+    void asked_in_vain();
+    // Everything that an answer to the peer promises is on the disk.
+    bool is_recorded() const { return !superblock_due_ && !superblock_out_ && transition_ == Transition::None; }
+    bool may_write_superblock() const { return is_attached(); }
+    void send_state();
+    void send_uuids();
+    void outdate_by(const char* reason);
+    void ping_answered();
+
+    Resync& resync() { return resync_; }
+    void on_time(uint64_t now_ms);
+    uint64_t next_deadline_ms() const;
+    // The end of an event: goes on with whatever it has made possible.
+    void settle_down();
+    bool is_drained() const { return drained_ > 0; }
+
     // Jobs.
     bool has_job() const;
     const DrbdJob* next_job();
@@ -101,11 +184,17 @@ class Volume final : private GuestIoListener {
 
     // Requests.  pump() follows every event that may have let something end.
     GuestIo& io() { return io_; }
+    const GuestIo& io() const { return io_; }
+    DrbdResource& resource() const { return owner_.resource(); }
+    // Something of the network may have to go on; else a request's event is over.
+    bool is_quiet() const { return !resync_.is_running() && !operation_.pending(); }
     void pump();
 
     const State& state() const { return state_; }
     const Operation& operation() const { return operation_; }
-    bool is_attached() const { return state_.disk >= DiskState::Inconsistent; }
+    Sector capacity() const override { return size_; }
+    const SettleActivity& settle() const { return settle_; }
+    bool is_attached() const { return state_.disk >= DiskState::Negotiating; }
     bool is_at_rest() const {
         return state_.disk == DiskState::Diskless && !operation_.pending() && io_.in_flight() == 0;
     }
@@ -116,19 +205,75 @@ class Volume final : private GuestIoListener {
   private:
     void on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) override;
     void on_generation_wanted() override;
+    void on_peer_write_failed() override;
 
-    // change_state.cc
+    // PeerVolume (peer_side.cc)
+    bool peer_may_write() const override;
+    bool peer_may_read() const override;
+    bool is_syncing() const override;
+    bool peer_has_no_disk() const override;
+    void set_out_of_sync(Sector start, Bytes length) override;
+    void set_in_sync(Sector start, Bytes length) override;
+    bool want_bits_stable(Sector start, Bytes length) override;
+    void on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) override;
+    void count_received(uint64_t bytes) override;
+    void count_peer_read() override { peer_reads_++; }
+
+    // ResyncListener (transition.cc)
+    void on_bitmaps_exchanged() override;
+    void on_resync_answered(uint64_t failed_blocks) override;
+    void on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) override;
+
+    // change_state.cc, after_change.cc
     StateVerdict change_state(ChangeKind kind, const State& wanted, const char* reason, uint64_t operation);
     void refresh_access();
+    void after_change(const State& before, const char* reason);
+    void after_connection_change();
+    void left_resync(const char* reason);
+    void tell_peer(const State& before);
+    void new_generation_if_alone(const State& before);
+    void make_generation();
+    void want_superblock() { superblock_due_ = is_attached(); }
+
+    // handshake.cc
+    bool link_is_up() const { return owner_.connection().link().is_up(); }
+    Link& link() { return owner_.connection().link(); }
+    void send_state_of(const State& state);
+    void send_sizes(bool ask_for_answer);
+    Result<void> agree_on_size();
+    Result<void> shrink_to(Sector size);
+    DiskState real_peer_disk(const State& announced) const;
+    HandshakeDecision decide(const State& announced, DiskState real);
+    Result<void> apply_peer_state(const State& announced);
+    Result<void> refuse_handshake(const State& announced, DiskState& real, State& next);
+    void take_decision();
+    bool resync_is_finished_by(const State& announced, DiskState real);
+
+    // transition.cc
+    void begin_transition(Transition transition);
+    void start_next_transition();
+    void fill_transition(SettlePlan& plan);
+    void transition_is_done();
+    void start_as_source();
+    void finish_as_source(uint64_t failed_blocks);
+    void try_to_become_target();
+    void notify_resync(DrbdResyncPhase phase, const char* text);
 
     // operations.cc
     Result<void> check_free() const;
-    uint64_t begin_operation(OperationKind kind, OperationPhase phase, const State& target);
+    uint64_t begin_operation(OperationKind kind, OperationPhase phase);
+    Result<uint64_t> ask_peer_for(uint64_t number, const wire::StateChange& change);
+    bool is_last_data() const;
+    void begin_to_leave();
+    void attach_succeeded();
+    void new_current_uuid_is_stable();
     void end_operation(const Result<void>& result);
     void start_attach(const DrbdDiskConfig& config);
     void start_settling();
+    State target_of(const Operation& operation) const;
+    void operation_may_begin();
     void activity_ended();
-    void generation_is_stable();
+    void superblock_is_stable();
     void transaction_is_stable();
     void transaction_lacked_space();
     void operation_succeeded();
@@ -137,6 +282,11 @@ class Volume final : private GuestIoListener {
     // volume.cc
     bool may_hand_out() const;
     Activity* choose_activity();
+    Activity* choose_keeping_up();
+    bool is_in_the_way();
+    bool peer_uses_disk() const;
+    void forget_writes();
+    void fill_link_status(DrbdVolumeStatus& status) const;
     void advance();
     void lose_disk(const char* reason);
     void disk_is_gone(const char* reason);
@@ -148,20 +298,46 @@ class Volume final : private GuestIoListener {
     char disk_reason_[DRBD_ERROR_SIZE] = "not attached yet";
     Sector size_;              // outlives the disk
     uint64_t exposed_uuid_ = 0;  // data generation that the guest has seen last, outlives the disk
+    DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
+    PeerDisk peer_;
+    HandshakeDecision decision_;  // the last one
+    uint64_t bits_told_ = 0;      // by the last P_UUIDS
 
     Disk disk_;
     GuestIo io_;
+    Resync resync_;
+    Transition transition_ = Transition::None;  // at the disk, or queued for it
+    Transition next_transition_ = Transition::None;
+    bool transition_queued_ = false;   // its activity has not begun
+    uint64_t transition_of_ = 0;       // Link::times_up() when it began
+    bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
+    bool finishing_ = false;           // the resync that is being left is complete
+    bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
+    bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
+    bool waits_for_ping_ = false;      // FinishTarget is on the disk, the peer must have our last words
+    uint64_t failed_blocks_ = 0;
+    std::optional<uint64_t> early_sync_uuid_;  // came before the bitmaps were exchanged
+    uint64_t last_progress_ms_ = 0;
+    uint64_t received_writes_ = 0, received_bytes_ = 0, peer_reads_ = 0;
     Operation operation_;
     bool leaving_ = false;     // no new request reaches the disk
     bool demoting_ = false;    // no new write does
-    std::optional<DiskState> disk_with_role_;  // what the recorded role makes of the disk
+    bool declared_good_ = false;  // the recorded role makes the disk UpToDate
 
     AttachActivity attach_{disk_};
     TransactionActivity transaction_{disk_};
     SettleActivity settle_{disk_};
-    SettleActivity generation_write_{disk_};
+    SettleActivity superblock_write_{disk_};
+    SettleActivity transition_write_{disk_};
+    SettleActivity bits_write_{disk_};
     CreateActivity create_{disk_};
-    bool generation_due_ = false;  // a new one is in memory, not on the disk
+    bool superblock_due_ = false;  // memory is ahead of the disk
+    bool superblock_out_ = false;  // being written
+    bool generation_new_ = false;  // memory has a generation that the disk has not (design D14)
+    bool generation_out_ = false;  // it is in the superblock that is being written
+    bool bits_due_ = false;        // changed pages of the bitmap are to be written
+    bool bits_wanted_ = false;     // and writes of the peer wait for that
+    bool bits_out_ = false;        // they are being written
     bool primary_recorded_ = false;  // the superblock on the disk has PRIMARY_IND
     bool told_of_no_space_ = false;  // once until a transaction succeeds
     Activity* current_ = nullptr;

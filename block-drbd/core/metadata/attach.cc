@@ -133,7 +133,7 @@ Result<void> AttachActivity::check_superblock() {
     disk_.uuids = disk_.superblock.uuids;
     disk_state_ = disk_state_of(disk_.superblock.flags);
     peer_disk_state_ = peer_disk_state_of(disk_.superblock.flags);
-    if (terms_.role == Role::Primary) {
+    if (terms_.role == Role::Primary && !terms_.peer_serves) {
         if (disk_state_ != DiskState::UpToDate)
             return Error::of(ErrorCode::Refused,
                              "this node is Primary, and the disk is %s: make the node Secondary first",

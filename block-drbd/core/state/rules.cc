@@ -208,4 +208,29 @@ StateVerdict decide_change(const State& old_state, const State& wanted, ChangeKi
     return {};
 }
 
+const char* text_of(StateCode code) {
+    static constexpr struct {
+        StateCode code;
+        const char* text;
+    } kTexts[] = {
+        {NothingToDo, "nothing to do"}, {Success, "success"},
+        {TwoPrimaries, "it is Primary itself, and two Primaries are not allowed"},
+        {NoUpToDateDisk, "no node would have an UpToDate disk"}, {NoLocalDisk, "it has no disk"},
+        {NoRemoteDisk, "this node has no disk"}, {ConnectedOutdates, "connected disks cannot be Outdated"},
+        {PrimaryNop, "it is Primary and this node's disk would have to be fenced"},
+        {ResyncRunning, "a resync or verify is running"}, {AlreadyStandAlone, "it is StandAlone"},
+        {FailedByPeer, "its peer refused"}, {IsDiskless, "it is Diskless"}, {DeviceInUse, "its device is in use"},
+        {NoNetConfig, "it has no connection configured"}, {NoVerifyAlg, "it has no verify-alg"},
+        {NeedConnection, "it has no connection"}, {LowerThanOutdated, "its disk is already worse than Outdated"},
+        {NotSupported, "it does not support that"}, {InTransientState, "its state is changing: try again"},
+        {ConcurrentChange, "both nodes asked for a change at once: try again"},
+        {OtherVolumePeerPrimary, "this node is Primary on another volume"},
+        {OutdateWithoutConnection, "an outdating needs a connection"},
+    };
+    for (const auto& row : kTexts)
+        if (row.code == code)
+            return row.text;
+    return "it gives no reason that is known here";
+}
+
 }  // namespace drbd

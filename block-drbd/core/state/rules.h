@@ -32,6 +32,9 @@ enum class StateCode : int8_t {
     OutdateWithoutConnection = -21,
 };
 
+// A sentence for a code that the peer has sent, which may be any number.
+const char* text_of(StateCode code);
+
 struct StateVerdict {
     StateCode code = StateCode::Success;
     const char* reason = nullptr;  // a sentence for people; null on success

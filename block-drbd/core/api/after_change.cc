@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What follows a change of a volume's state (spec 5.5): a new data generation,
+// words to the peer, the beginning and the end of a resync, the superblock.  In:
+// the state before; the new one is in place.  The order is the table's of the
+// spec where packets depend on it.
+#include "core/api/volume.h"
+#include "core/metadata/superblock_content.h"
+
+namespace drbd {
+
+namespace {
+
+using enum ConnectionState;
+using enum DiskState;
+
+bool is_resync(ConnectionState c) { return c >= StartingSyncS && c <= PausedSyncT && c != VerifyS && c != VerifyT; }
+
+// The peer's copy took part in what this node wrote.
+bool had_data(DiskState peer_disk) {
+    return peer_disk == Inconsistent || peer_disk == Consistent || peer_disk == UpToDate;
+}
+
+bool has_no_data(DiskState peer_disk) {
+    return peer_disk < Inconsistent || peer_disk == DUnknown || peer_disk == Outdated;
+}
+
+}  // namespace
+
+// Spec 5.5, rows 8 and 9; design D14: from here on nothing completes on this
+// copy alone before the superblock with the new generation is stable.
+void Volume::new_generation_if_alone(const State& before) {
+    const State& now = state_;
+    const bool lost = had_data(before.peer_disk) && has_no_data(now.peer_disk);
+    const bool worse = before.peer_disk == DUnknown && (now.peer_disk < Inconsistent || now.peer_disk == Outdated);
+    const bool primary = now.role == Role::Primary || now.peer == Role::Primary;
+    const bool diskless_primary =
+        now.peer_disk < Inconsistent && before.peer != Role::Primary && now.peer == Role::Primary;
+    if (!((lost || worse) && primary) && !diskless_primary)
+        return;
+    make_generation();
+}
+
+// The peer failed a write: this copy is ahead of it from here on.
+void Volume::on_peer_write_failed() {
+    if (state_.role == Role::Primary)
+        make_generation();
+}
+
+void Volume::make_generation() {
+    const State& now = state_;
+    if (now.disk != UpToDate || disk_.uuids.bitmap != 0)
+        return;
+    disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), now.role == Role::Primary);
+    generation_new_ = true;
+    want_superblock();
+    io_.want_generation(false);
+    io_.begin_generation();
+}
+
+void Volume::after_change(const State& before, const char* reason) {
+    const State& now = state_;
+    if (now.disk == UpToDate && now.peer_disk == UpToDate &&
+        !(before.disk == UpToDate && before.peer_disk == UpToDate)) {
+        disk_.crashed_primary = false;
+        peer_.generations.crashed_primary = false;
+    }
+    if (before.disk == Inconsistent && before.peer_disk == Inconsistent && before.peer == Role::Secondary &&
+        now.peer == Role::Primary)
+        consider_resync_ = true;  // it may have declared its data good
+    // What the failed disk of the peer had acknowledged and not flushed may be lost.
+    if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected())
+        owner_.transfer_log().mark_unconfirmed(number_);
+    if (is_resync(before.connection) && !is_resync(now.connection))
+        left_resync(reason);
+    if (is_connected() && link_is_up())
+        tell_peer(before);
+    if (now.connection != before.connection)
+        after_connection_change();
+    if (before.disk != now.disk && now.disk < Inconsistent)
+        owner_.peer_io().disk_lost(number_);
+    if (now.connection == SyncSource || now.connection == SyncTarget || now.connection == PausedSyncS ||
+        now.connection == PausedSyncT)
+        resync_.set_paused(now.connection == PausedSyncS || now.connection == PausedSyncT);
+    if (is_attached() && superblock_of(disk_, now, Cleanness::InUse).flags.bits !=
+                             superblock_of(disk_, before, Cleanness::InUse).flags.bits)
+        want_superblock();
+}
+
+// Rows 6, 12, 13, 15, 18 to 20, 23.
+void Volume::tell_peer(const State& before) {
+    const State& now = state_;
+    if (before.connection < Connected) {
+        send_state();
+        return;
+    }
+    const bool peer_disk_came = before.peer_disk < Inconsistent && now.peer_disk >= Inconsistent;
+    if (peer_disk_came)
+        send_uuids();
+    const bool disk_went = before.disk != now.disk && now.disk <= Failed && now.disk != Attaching;
+    const bool passed_on = before.disk == UpToDate && now.disk == Inconsistent;
+    const bool paused = before.paused_after_dependency != now.paused_after_dependency ||
+                        before.paused_by_user != now.paused_by_user;
+    const bool target_done = before.disk < UpToDate && before.connection >= SyncSource && now.connection == Connected;
+    const bool negotiated = before.disk == Negotiating && now.disk != Negotiating;
+    if (peer_disk_came || disk_went || passed_on || paused || target_done || negotiated)
+        send_state();
+}
+
+void Volume::after_connection_change() {
+    const wire::RunLengths run_lengths = owner_.connection().config().no_use_rle || policy_.agreed_version < 90
+                                             ? wire::RunLengths::Off
+                                             : wire::RunLengths::On;
+    switch (state_.connection) {
+    case WFBitMapS:
+        resync_.begin_bitmap(Direction::Source, run_lengths);
+        return;
+    case WFBitMapT:
+        resync_.begin_bitmap(Direction::Target, run_lengths);
+        return;
+    case StartingSyncS:
+        disk_.bitmap.set_all_out_of_sync();
+        begin_transition(Transition::BecomeSource);
+        return;
+    case StartingSyncT:
+        // The superblock says Inconsistent and "all bits" before anything else.
+        begin_transition(Transition::InvalidateSelf);
+        return;
+    default:
+        return;
+    }
+}
+
+// Aborted: what was done stays done, the rest follows when the nodes meet again.
+void Volume::left_resync(const char* reason) {
+    if (finishing_)
+        return;
+    waits_for_ping_ = false;
+    notify_resync(DRBD_RESYNC_ABORTED, reason);
+    resync_.abort();
+    bits_due_ |= is_attached();
+}
+
+}  // namespace drbd

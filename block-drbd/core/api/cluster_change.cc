@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Changes that both nodes must agree to (spec 5.6, 5.7): asking the peer and
+// waiting for its answer, answering it, and the graceful end of the connection.
+// One question of ours at a time.  What the peer is told to be done is on the
+// disk before it is told.
+#include <cstdio>
+
+#include "core/api/resource.h"
+#include "core/wire/decode.h"
+
+using namespace drbd;
+using wire::Frame;
+using wire::Packet;
+
+bool DrbdResource::ask_peer(unsigned volume, const wire::StateChange& change) {
+    return ask(Question::Operation, volume, change);
+}
+
+bool DrbdResource::ask(Question question, unsigned volume, const wire::StateChange& change) {
+    Link& link = connection_.link();
+    if (asked_.question != Question::None || !link.is_up())
+        return false;
+    asked_ = {.question = question, .volume = volume, .since_ms = link.now_ms()};
+    const bool whole = question == Question::End && link.agreement().version >= 100;
+    link.send_data(wire::encode_state_change_request(
+        link.room(), whole ? link.to_connection() : link.to(volume),
+        whole ? Packet::ConnectionStateChangeRequest : Packet::StateChangeRequest, change));
+    return true;
+}
+
+Result<void> DrbdResource::on_answer(const Frame& frame) {
+    auto code = wire::decode_state_change_reply(frame);
+    if (!code)
+        return code.error();
+    const bool whole = frame.packet() == Packet::ConnectionStateChangeReply;
+    const auto asked = asked_;
+    const bool ended_by_volume = asked.question == Question::End && connection_.link().agreement().version < 100;
+    if (asked.question == Question::None || (!ended_by_volume && whole != (asked.question == Question::End)))
+        return Error::of(ErrorCode::Protocol, "%s: nothing was asked", name_of(frame.packet()));
+    asked_ = {};
+    const StateCode answered = static_cast<StateCode>(code.value() < -128 || code.value() > 127 ? 0 : code.value());
+    switch (asked.question) {
+    case Question::Operation:
+        if (Volume* volume = this->volume(asked.volume))
+            volume->peer_answered(answered, text_of(answered));
+        break;
+    case Question::Role:
+        role_answered(answered);
+        break;
+    case Question::End:
+        end_answered(answered);
+        break;
+    case Question::None:
+        break;
+    }
+    if (change_.phase == RolePhase::AskPeer)
+        ask_next_volume();
+    return {};
+}
+
+// ---- what the peer asks ----
+
+Result<void> DrbdResource::on_question(const Frame& frame) {
+    auto asked = wire::decode_state_change_request(frame);
+    if (!asked)
+        return asked.error();
+    const bool whole = frame.packet() == Packet::ConnectionStateChangeRequest;
+    const Packet reply = whole ? Packet::ConnectionStateChangeReply : Packet::StateChangeReply;
+    if (to_answer_.waits)
+        return Error::of(ErrorCode::Protocol, "%s: the one before is not answered yet", name_of(frame.packet()));
+    to_answer_.packet = reply;
+    to_answer_.volume = frame.volume;
+    to_answer_.ends = false;
+    // Both ask at once: one of them must give way, and both know which (trap 37).
+    if (asked_.question != Question::None && connection_.link().resolve_conflicts()) {
+        answer(reply, frame.volume, StateCode::ConcurrentChange);
+        return {};
+    }
+    if (asked.value().connection == ConnectionState::Disconnecting) {
+        take_end_request(asked.value());
+        return {};
+    }
+    Volume* volume = whole ? nullptr : this->volume(frame.volume);
+    if (!volume) {
+        answer(reply, frame.volume, StateCode::NotSupported);
+        return {};
+    }
+    const StateVerdict verdict = volume->on_peer_asks(asked.value());
+    if (!verdict.ok())
+        answer(reply, frame.volume, verdict.code);
+    else
+        to_answer_.waits = true;  // until it is recorded
+    return {};
+}
+
+// The peer leaves.  An outdating that is not possible does not keep it (5.7).
+void DrbdResource::take_end_request(const wire::StateChange& asked) {
+    if (asked.peer_disk == DiskState::Outdated && role_ == Role::Primary) {
+        answer(to_answer_.packet, to_answer_.volume, StateCode::PrimaryNop);
+        return;
+    }
+    const EndTerms terms = {.peer_outdates_itself = asked.disk == DiskState::Outdated,
+                            .outdates_itself = asked.peer_disk == DiskState::Outdated};
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->tear_down(terms, "the peer disconnects");
+    to_answer_.waits = to_answer_.ends = true;
+}
+
+void DrbdResource::answer(Packet packet, unsigned volume, StateCode code) {
+    Link& link = connection_.link();
+    const bool whole = packet == Packet::ConnectionStateChangeReply;
+    link.send_meta(wire::encode_state_change_reply(link.room(), whole ? link.to_connection() : link.to(volume), packet,
+                                                   static_cast<int>(code)));
+}
+
+void DrbdResource::answer_when_recorded() {
+    if (!to_answer_.waits)
+        return;
+    for (const auto& volume : volumes_)
+        if (volume && !volume->is_recorded())
+            return;
+    to_answer_.waits = false;
+    answer(to_answer_.packet, to_answer_.volume, StateCode::Success);
+    if (to_answer_.ends)
+        connection_.expect_end();
+}
+
+// ---- the graceful end ----
+
+Result<uint64_t> DrbdResource::disconnect(bool force) {
+    if (ending_.number != 0 && !force)
+        return Error::of(ErrorCode::InUse, "operation %llu (disconnect) is pending: wait for its end, or force it",
+                         static_cast<unsigned long long>(ending_.number));
+    const uint64_t number = new_operation_number();
+    if (ending_.number != 0)
+        notices_.operation(-1, ending_.number, "disconnect", true, "");
+    ending_ = {};
+    ending_.number = number;
+    if (force || !connection_.link().is_up())
+        end_connection(false);
+    else
+        ask_for_end();
+    return number;
+}
+
+// First with an outdating of the copy that stays behind: it must not be taken
+// for the newest.  A peer that refuses that is left all the same.
+void DrbdResource::ask_for_end() {
+    wire::StateChange asked;
+    asked.connection = ConnectionState::Disconnecting;
+    ending_.terms = {};
+    if (ending_.attempt == 0) {
+        for (const auto& volume : volumes_) {
+            if (!volume || !volume->is_connected())
+                continue;
+            const State& s = volume->state();
+            if (s.role == Role::Primary && s.peer_disk == DiskState::UpToDate)
+                ending_.terms.peer_outdates_itself = true;
+            if (s.peer == Role::Primary && s.disk == DiskState::UpToDate)
+                ending_.terms.outdates_itself = true;
+        }
+        if (ending_.terms.peer_outdates_itself)
+            asked.peer_disk = DiskState::Outdated;
+        if (ending_.terms.outdates_itself)
+            asked.disk = DiskState::Outdated;
+    }
+    ending_.is_asked = ask(Question::End, 0, asked);  // else something else is being asked, and settle() comes back
+}
+
+void DrbdResource::end_answered(StateCode code) {
+    if (ending_.number == 0)
+        return;
+    if (static_cast<int>(code) < 1 && ending_.attempt == 0) {
+        ending_.attempt = 1;
+        ask_for_end();
+        return;
+    }
+    end_connection(static_cast<int>(code) >= 1);
+}
+
+void DrbdResource::end_connection(bool told) {
+    const auto ending = ending_;
+    ending_ = {};
+    if (told)
+        for (auto& volume : volumes_)
+            if (volume)
+                volume->prepare_end(ending.terms);
+    connection_.stand_alone("disconnected by the administrator");
+    notices_.operation(-1, ending.number, "disconnect", true, "");
+}

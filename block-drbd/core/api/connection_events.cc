@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the connection's coming and going, and time, mean for the resource
+// (resource.h; spec 1.4, 1.7, 4.1; design D14 and section 6, "Drain").
+#include <algorithm>
+#include <cstdio>
+
+#include "core/api/resource.h"
+
+using namespace drbd;
+
+namespace {
+
+// Requests of a lost peer that are judged in one event.
+constexpr unsigned kLostAtOnce = 256;
+constexpr uint64_t kConfirmationEveryMs = 1000;
+
+}  // namespace
+
+Result<void> DrbdResource::configure(const DrbdNetConfig& config) {
+    if (auto good = connection_.configure(config); !good)
+        return good;
+    log_.configure(connection_.config().max_epoch_size);
+    peer_requests_.set_bytes_max(uint64_t{connection_.config().max_buffers} * kBlockSize);
+    return {};
+}
+
+Result<uint64_t> DrbdResource::connect(bool discard_my_data) {
+    if (!connection_.is_configured())
+        return Error::of(ErrorCode::Invalid, "connect is refused: resource '%s' has no addresses (local and peer)", name_);
+    if (connection_.phase() != ConnectionState::StandAlone)
+        return Error::of(ErrorCode::Refused, "connect is refused: the resource is %s already",
+                         name_of(connection_.phase()));
+    if (discard_my_data && role_ == Role::Primary)
+        return Error::of(ErrorCode::Refused, "connect with discard-my-data is refused: this node is Primary and its data "
+                                             "is in use; make it Secondary first");
+    const uint64_t number = new_operation_number();
+    connection_.connect(discard_my_data);
+    notices_.operation(-1, number, "connect", true, "");
+    return number;
+}
+
+void DrbdResource::on_phase(ConnectionState phase, const char* reason) {
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->set_phase(phase, reason);
+}
+
+void DrbdResource::on_connection_up() {
+    handshake_since_ms_ = now_ms();
+    asked_ = {};
+    to_answer_ = {};
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->link_up();
+}
+
+// The order matters: the new generation is pending before any request hears
+// that it has no peer (design D14).
+void DrbdResource::on_connection_lost(ConnectionState how, const char* reason) {
+    notices_.peer_lost(reason);
+    handshake_since_ms_ = kNotTimed;
+    drain_since_ms_ = kNotTimed;
+    asked_ = {};
+    to_answer_ = {};
+    peer_io_.link_lost();
+    for (auto& volume : volumes_)
+        if (volume) {
+            volume->resync().on_link_lost();
+            volume->link_lost(how, reason);
+        }
+    losing_peer_ = true;
+    role_link_lost();
+    if (ending_.number != 0)
+        end_connection(false);
+}
+
+void DrbdResource::on_handshake_over(unsigned) {
+    for (const auto& volume : volumes_)
+        if (volume && volume->in_handshake())
+            return;
+    handshake_since_ms_ = kNotTimed;
+    connection_.clear_discard_my_data();
+    go_on_with_role();
+}
+
+void DrbdResource::on_ping_answered() {
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->ping_answered();
+    if (change_.phase == RolePhase::Ping)
+        go_on_with_role();
+}
+
+// Nothing of the last connection is left: its writes for the peer are on the
+// disk, and every request of ours knows what became of it.
+bool DrbdResource::may_reconnect() const {
+    if (losing_peer_ || peer_requests_.in_use() != 0)
+        return false;
+    for (const auto& volume : volumes_)
+        if (volume && volume->has_transition())
+            return false;
+    return true;
+}
+
+void DrbdResource::on_packet_left(const Owner& owner, bool sent) {
+    switch (owner.kind) {
+    case PacketOwner::Request: {
+        Request& request = *static_cast<Request*>(owner.object);
+        request.volume->io().on_packet_left(request, sent);
+        return;
+    }
+    case PacketOwner::PeerRequest: {
+        PeerRequest& request = *static_cast<PeerRequest*>(owner.object);
+        if (request.work == PeerWork::ResyncRead || request.work == PeerWork::ResyncStatus)
+            volumes_[request.volume]->resync().on_packet_left(request, sent);
+        else
+            peer_io_.on_packet_left(request, sent);
+        return;
+    }
+    case PacketOwner::Bitmap:
+        Resync::bitmap_packet_left(owner, sent);
+        return;
+    case PacketOwner::None:
+        break;
+    }
+    assertion_failed("owner of a packet", __FILE__, __LINE__);
+}
+
+void DrbdResource::on_barrier_sent(uint64_t epoch) {
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->resync().on_barrier_sent(epoch);
+}
+
+void DrbdResource::on_epoch_confirmed(uint64_t epoch) {
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->resync().on_barrier_acknowledged(epoch);
+}
+
+// ---- the image for the peer, and drains ----
+
+bool DrbdResource::has_guest_requests() const {
+    for (const auto& volume : volumes_)
+        if (volume && volume->io().in_flight() > 0)
+            return true;
+    return false;
+}
+
+// Only when no guest request of any volume is in flight does new I/O for the
+// peer park: such a request may wait for it.
+uint32_t DrbdResource::volumes_that_may_work() const {
+    if (has_guest_requests())
+        return ~0u;
+    uint32_t may = ~0u;
+    for (unsigned i = 0; i < nr_volumes_; i++)
+        if (volumes_[i] && volumes_[i]->is_drained())
+            may &= ~(1u << i);
+    return may;
+}
+
+bool DrbdResource::has_peer_io() const {
+    return peer_requests_.in_use() != 0 && peer_requests_.has_next(volumes_that_may_work());
+}
+
+bool DrbdResource::next_peer_io(DrbdPeerIo& io) { return peer_requests_.next(io, volumes_that_may_work()); }
+
+// ---- time ----
+
+void DrbdResource::on_time(uint64_t now_ms) {
+    connection_.on_time(now_ms);
+    log_.on_time();
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->on_time(now_ms);
+    check_timeouts(now_ms);
+    confirm_resync();
+}
+
+void DrbdResource::check_timeouts(uint64_t now_ms) {
+    Link& link = connection_.link();
+    if (!link.is_up())
+        return;
+    const DrbdNetConfig& config = connection_.config();
+    const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
+    if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + timeout_ms)
+        link.drop(ConnectionState::NetworkFailure, "the peer did not tell the state of its disks within %u.%u s",
+                  config.timeout / 10, config.timeout % 10);
+    const uint64_t give_up_ms = config.ko_count * timeout_ms;
+    if (config.ko_count != 0) {
+        const uint64_t oldest = log_.oldest_unanswered_ms();
+        if (oldest != UINT64_MAX && now_ms >= oldest + give_up_ms)
+            link.drop(ConnectionState::Timeout, "the peer did not answer a request within ko-count x timeout (%llu ms)",
+                      static_cast<unsigned long long>(give_up_ms));
+    }
+    if (asked_.question != Question::None && now_ms >= asked_.since_ms + std::max(give_up_ms, timeout_ms))
+        link.drop(ConnectionState::Timeout, "the peer did not answer a change of state within %llu ms",
+                  static_cast<unsigned long long>(std::max(give_up_ms, timeout_ms)));
+
+    bool waits = false;
+    for (const auto& volume : volumes_)
+        waits |= volume && volume->is_drained() && volume->io().in_flight() > 0;
+    if (!waits)
+        drain_since_ms_ = kNotTimed;
+    else if (drain_since_ms_ == kNotTimed)
+        drain_since_ms_ = now_ms;
+    else if (now_ms >= drain_since_ms_ + uint64_t{config.drain_timeout} * 100)
+        link.drop(ConnectionState::Timeout, "the guest's requests did not end within drain-timeout (%u.%u s)",
+                  config.drain_timeout / 10, config.drain_timeout % 10);
+}
+
+// Design D15: what a target wrote is confirmed by a flush of its disk, which
+// only a barrier asks for.  Without writes of the guest an empty one does.
+void DrbdResource::confirm_resync() {
+    Link& link = connection_.link();
+    if (!link.is_up() || now_ms() < last_confirmation_ms_ + kConfirmationEveryMs)
+        return;
+    for (unsigned i = 0; i < nr_volumes_; i++) {
+        if (!volumes_[i] || !volumes_[i]->resync().wants_confirmation())
+            continue;
+        last_confirmation_ms_ = now_ms();
+        log_.send_empty_flush(i);
+        return;
+    }
+}
+
+uint64_t DrbdResource::deadline_ms() const {
+    uint64_t deadline = connection_.next_deadline_ms();
+    if (!connection_.link().is_up())
+        return losing_peer_ ? 0 : deadline;
+    const DrbdNetConfig& config = connection_.config();
+    const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
+    deadline = std::min(deadline, log_.next_deadline_ms());
+    if (handshake_since_ms_ != kNotTimed)
+        deadline = std::min(deadline, handshake_since_ms_ + timeout_ms);
+    if (config.ko_count != 0) {
+        const uint64_t oldest = log_.oldest_unanswered_ms();
+        if (oldest != UINT64_MAX)
+            deadline = std::min(deadline, oldest + config.ko_count * timeout_ms);
+    }
+    if (asked_.question != Question::None)
+        deadline = std::min(deadline, asked_.since_ms + std::max<uint64_t>(config.ko_count, 1) * timeout_ms);
+    for (const auto& volume : volumes_) {
+        if (!volume)
+            continue;
+        deadline = std::min(deadline, volume->next_deadline_ms());
+        if (volume->resync().wants_confirmation())
+            deadline = std::min(deadline, last_confirmation_ms_ + kConfirmationEveryMs);
+        if (volume->is_drained() && volume->io().in_flight() > 0)
+            deadline = drain_since_ms_ == kNotTimed
+                           ? 0
+                           : std::min(deadline, drain_since_ms_ + uint64_t{config.drain_timeout} * 100);
+    }
+    return deadline;
+}
+
+uint64_t DrbdResource::next_deadline_ms() { return told_deadline_ms_ = deadline_ms(); }
+
+// ---- status ----
+
+// The least that all volumes have reached.
+ConnectionState DrbdResource::connection_state() const {
+    const ConnectionState phase = connection_.phase();
+    if (phase != ConnectionState::WFReportParams)
+        return phase;
+    for (const auto& volume : volumes_)
+        if (volume && !volume->is_connected())
+            return volume->state().connection;
+    return ConnectionState::Connected;
+}
+
+void DrbdResource::fill_status(DrbdConnectionStatus& status) const {
+    connection_.fill_status(status);
+    status.state = name_of(connection_state());
+    Role peer = Role::Unknown;
+    for (const auto& volume : volumes_)
+        if (volume && volume->state().peer != Role::Unknown && peer != Role::Primary)
+            peer = volume->state().peer;
+    status.peer_role = name_of(peer);
+    status.epochs = log_.epochs();
+    status.unacknowledged = log_.unconfirmed();
+    status.peer_requests = peer_requests_.in_use();
+    status.peer_requests_max = peer_requests_.size();
+    status.peer_request_bytes = peer_requests_.bytes();
+    status.peer_request_bytes_max = peer_requests_.bytes_max();
+}
+
+// ---- the end of an event ----
+
+void DrbdResource::settle() {
+    if (!connection_.is_configured())
+        return;
+    connection_.pump();
+    if (losing_peer_)
+        losing_peer_ = !log_.lose_peer(kLostAtOnce);
+    for (auto& volume : volumes_)
+        if (volume)
+            volume->settle_down();
+    answer_when_recorded();
+    if (ending_.number != 0 && !ending_.is_asked && asked_.question == Question::None)
+        ask_for_end();
+    connection_.pump();
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Each packet to whom it concerns.  The connection has checked what it is and
+// whether it may come now; decoding and every other distrust is the receiver's.
+#include "core/api/resource.h"
+#include "core/wire/decode.h"
+
+using namespace drbd;
+using wire::Frame;
+using wire::Packet;
+
+namespace {
+
+using VolumeHandler = Result<void> (Volume::*)(const Frame&);
+
+// Of one volume, without payload.
+constexpr struct {
+    Packet packet;
+    VolumeHandler handler;
+} kVolumePackets[] = {
+    {Packet::SyncParam, &Volume::on_sync_parameters},
+    {Packet::SyncParam89, &Volume::on_sync_parameters},
+    {Packet::Sizes, &Volume::on_sizes},
+    {Packet::Uuids, &Volume::on_uuids},
+    {Packet::State, &Volume::on_state},
+    {Packet::SyncUuid, &Volume::on_sync_uuid},
+    {Packet::OutOfSync, &Volume::on_out_of_sync},
+};
+
+// A volume that only the peer has yet is no error (spec 4.1).
+bool is_parameter(Packet packet) {
+    return packet == Packet::SyncParam || packet == Packet::SyncParam89 || packet == Packet::Sizes ||
+           packet == Packet::Uuids || packet == Packet::State;
+}
+
+Error unexpected(const Frame& frame, const char* why) {
+    return Error::of(ErrorCode::Protocol, "%s: %s", name_of(frame.packet()), why);
+}
+
+}  // namespace
+
+bool DrbdResource::is_stalled() const {
+    if (!peer_io_.may_receive())
+        return true;
+    for (const auto& volume : volumes_)
+        if (volume && volume->holds_peer_writes())
+            return true;
+    return false;
+}
+
+Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {
+    Volume* volume = this->volume(frame.volume);
+    if (!volume)
+        return Error::of(ErrorCode::Protocol, "%s for volume %u, which does not exist here", name_of(frame.packet()),
+                         frame.volume);
+    if (volume->state().connection < ConnectionState::Connected)
+        return unexpected(frame, "before the volume is connected");
+    switch (frame.packet()) {
+    case Packet::Data:
+    case Packet::WriteSame:
+        return peer_io_.on_write_announced(frame);
+    case Packet::RsDataReply:
+        return volume->resync().on_reply_announced(frame);
+    case Packet::DataReply:
+        return BulkVerdict::Take;
+    default:
+        return unexpected(frame, "it has no payload");
+    }
+}
+
+Result<void> DrbdResource::on_packet(const Frame& frame, void* buffer) {
+    switch (frame.packet()) {
+    case Packet::Barrier:
+        return peer_io_.on_barrier(frame);
+    case Packet::BarrierAck:
+        return on_barrier_ack(frame);
+    case Packet::ConnectionStateChangeRequest:
+        return on_question(frame);
+    case Packet::ConnectionStateChangeReply:
+    case Packet::StateChangeReply:
+        return on_answer(frame);
+    case Packet::UnplugRemote:
+    case Packet::DelayProbe:
+        return {};
+    default:
+        break;
+    }
+    Volume* volume = this->volume(frame.volume);
+    if (volume)
+        return on_volume_packet(*volume, frame, buffer);
+    if (buffer)
+        peer_requests_.release(buffer, frame.bulk_length);
+    if (is_parameter(frame.packet()))
+        return {};
+    return Error::of(ErrorCode::Protocol, "%s for volume %u, which does not exist here", name_of(frame.packet()),
+                     frame.volume);
+}
+
+Result<void> DrbdResource::on_volume_packet(Volume& volume, const Frame& frame, void* buffer) {
+    const Packet packet = frame.packet();
+    for (const auto& row : kVolumePackets)
+        if (row.packet == packet)
+            return (volume.*row.handler)(frame);
+    if (volume.state().connection < ConnectionState::Connected) {
+        if (buffer)
+            peer_requests_.release(buffer, frame.bulk_length);
+        return volume.state().connection == ConnectionState::TearDown
+                   ? Result<void>()
+                   : Result<void>(unexpected(frame, "before the volume is connected"));
+    }
+    Resync& resync = volume.resync();
+    switch (packet) {
+    case Packet::Data:
+    case Packet::Trim:
+    case Packet::Zeroes:
+    case Packet::WriteSame:
+        return peer_io_.on_write(frame, buffer);
+    case Packet::DataRequest:
+        return peer_io_.on_read_request(frame);
+    case Packet::DataReply: {
+        auto reply = wire::decode_data_reply(frame, volume.capacity());
+        if (!reply) {
+            peer_requests_.release(buffer, frame.bulk_length);
+            return reply.error();
+        }
+        return volume.io().on_data_reply(reply.value(), buffer);
+    }
+    case Packet::StateChangeRequest:
+        return on_question(frame);
+    case Packet::Bitmap:
+    case Packet::CompressedBitmap:
+        return resync.on_bitmap_packet(frame);
+    case Packet::RsDataRequest:
+    case Packet::RsThinRequest:
+        return resync.on_request(frame);
+    case Packet::RsDataReply:
+        return resync.on_reply(frame, buffer);
+    case Packet::RsDeallocated:
+        return resync.on_deallocated(frame);
+    case Packet::CsumRsRequest:
+    case Packet::OvRequest:
+    case Packet::OvReply:
+    case Packet::OvResult:
+    case Packet::RsIsInSync:
+        return unexpected(frame, "checksum resync and verify are not supported by this node");
+    default:
+        break;
+    }
+    if (wire::is_block_ack(packet))
+        return on_block_ack(volume, frame);
+    return unexpected(frame, "not expected now");
+}
+
+Result<void> DrbdResource::on_block_ack(Volume& volume, const Frame& frame) {
+    auto ack = wire::decode_block_ack(frame, volume.capacity());
+    if (!ack)
+        return ack.error();
+    const Packet packet = frame.packet();
+    const bool of_resync = packet == Packet::NegRsDReply || packet == Packet::RsCancel ||
+                           ack.value().id == wire::kSyncerId;
+    if (of_resync)
+        return volume.resync().on_ack(packet, ack.value());
+    if (packet == Packet::NegDReply)
+        return volume.io().on_negative_reply(ack.value());
+    return volume.io().on_ack(packet, ack.value());
+}
+
+Result<void> DrbdResource::on_barrier_ack(const Frame& frame) {
+    auto ack = wire::decode_barrier_ack(frame);
+    if (!ack)
+        return ack.error();
+    return log_.on_barrier_ack(ack.value());
+}

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the two nodes tell each other of one volume: parameters, sizes, data
+// generations, states (spec sections 4.1, 4.3 to 4.5).  In: packets, the
+// connection coming and going.  Out: the same packets of ours, a verdict on who
+// follows whom, and the state that follows from it (volume.h).
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "core/api/volume.h"
+#include "core/generation/update.h"
+#include "core/wire/decode.h"
+#include "metafmt/layout.h"
+
+namespace drbd {
+
+namespace {
+
+constexpr uint32_t kOwnBioMax = 1u << 20;
+
+unsigned long long count_of(Sector sectors) { return static_cast<unsigned long long>(sectors.value); }
+
+}  // namespace
+
+void Volume::set_phase(ConnectionState phase, const char* reason) {
+    if (phase == state_.connection)
+        return;
+    State wanted = state_;
+    wanted.connection = phase;
+    change_state(ChangeKind::Hard, wanted, reason, 0);
+}
+
+// ---- what we say ----
+
+void Volume::link_up() {
+    Link& link = this->link();
+    const DrbdNetConfig& config = owner_.connection().config();
+    peer_ = {};
+    early_sync_uuid_.reset();
+    consider_resync_ = false;
+    decision_ = {};
+    policy_.agreed_version = link.agreement().version;
+    policy_.handshake_under_way = true;
+    refresh_access();
+
+    wire::SyncParameters parameters;
+    parameters.resync_rate_kib = config.resync_rate;
+    std::snprintf(parameters.verify_alg.text, sizeof parameters.verify_alg.text, "%s", config.verify_alg);
+    std::snprintf(parameters.csums_alg.text, sizeof parameters.csums_alg.text, "%s", config.csums_alg);
+    parameters.plan_ahead_ds = config.c_plan_ahead;
+    parameters.delay_target_ds = config.c_delay_target;
+    parameters.fill_target_sectors = config.c_fill_target;
+    parameters.max_rate_kib = config.c_max_rate;
+    link.send_data(wire::encode_sync_parameters(link.room(), link.to(number_), parameters));
+    send_sizes(false);
+    send_uuids();
+    State announced = state_;
+    announced.connection = ConnectionState::WFConnection;  // trap 21
+    send_state_of(announced);
+}
+
+// What a connected peer may grow to is what was agreed before: volumes do not
+// grow by meeting (resize is an operation of its own).
+void Volume::send_sizes(bool ask_for_answer) {
+    if (!link_is_up())
+        return;
+    const wire::Agreement& agreement = link().agreement();
+    wire::Sizes sizes;
+    sizes.disk_size = is_attached() ? size_ : Sector();
+    sizes.current_size = ask_for_answer ? Sector() : size_;
+    sizes.max_bio_size = static_cast<uint32_t>(
+        std::min<uint64_t>(kOwnBioMax, wire::bulk_max(agreement.version).value));
+    if (agreement.features.has(wire::Feature::WriteSame)) {
+        sizes.limits = wire::QueueLimits{};
+        sizes.limits->physical_block_size = static_cast<uint32_t>(kBlockSize);
+        sizes.limits->logical_block_size = static_cast<uint32_t>(kSectorSize);
+        sizes.limits->io_min = static_cast<uint32_t>(kBlockSize);
+        sizes.limits->discard_enabled = true;
+        sizes.limits->discard_zeroes_data = true;
+    }
+    link().send_data(wire::encode_sizes(link().room(), link().to(number_), sizes));
+}
+
+void Volume::send_uuids() {
+    if (!link_is_up() || !is_attached())
+        return;
+    wire::GenerationReport report;
+    report.uuids = disk_.uuids;
+    report.bits_set = bits_told_ = disk_.bitmap.count();
+    report.discard_my_data = owner_.connection().discard_my_data();
+    report.crashed_primary = disk_.crashed_primary;
+    report.inconsistent = state_.disk == DiskState::Negotiating && intended_disk_ == DiskState::Inconsistent;
+    report.skip_initial_sync = announce_skip_;
+    link().send_data(wire::encode_uuids(link().room(), link().to(number_), report));
+}
+
+void Volume::send_state() {
+    if (link_is_up() && is_connected())
+        send_state_of(state_);
+}
+
+void Volume::send_state_of(const State& state) {
+    link().send_data(wire::encode_state(link().room(), link().to(number_), state));
+}
+
+// The connection is gone; what it leaves is a state without a peer.  The
+// generation that a Primary needs from here on is made by that change.
+void Volume::link_lost(ConnectionState how, const char* reason) {
+    policy_.handshake_under_way = false;
+    peer_.has_sizes = peer_.has_generations = false;
+    early_sync_uuid_.reset();
+    consider_resync_ = false;
+    const bool complete = waits_for_ping_ && failed_blocks_ == 0;
+    waits_for_ping_ = false;
+    if (next_transition_ != Transition::FinishTarget)
+        next_transition_ = Transition::None;
+    State wanted = state_;
+    wanted.connection = how;
+    if (complete)
+        wanted.disk = DiskState::UpToDate;
+    if (peer_outdates_itself_)
+        wanted.peer_disk = DiskState::Outdated;
+    if (outdates_itself_ && wanted.disk > DiskState::Outdated)
+        wanted.disk = DiskState::Outdated;
+    peer_outdates_itself_ = outdates_itself_ = false;
+    if (state_.disk == DiskState::Negotiating) {
+        const bool known = state_.role != Role::Primary || same_generation(exposed_uuid_, disk_.uuids.current);
+        wanted.disk = known ? intended_disk_ : DiskState::Failed;
+    }
+    change_state(ChangeKind::Hard, wanted, reason, 0);
+    if (wanted.disk == DiskState::Failed)
+        lose_disk(reason);
+    refresh_access();
+    asked_in_vain();
+}
+
+// Spec 5.7: the end was agreed on.  It stands in the superblock before the
+// answer goes out.
+void Volume::prepare_end(const EndTerms& terms) {
+    peer_outdates_itself_ = terms.peer_outdates_itself;
+    outdates_itself_ = terms.outdates_itself;
+}
+
+void Volume::tear_down(const EndTerms& terms, const char* reason) {
+    State wanted = state_;
+    wanted.connection = ConnectionState::TearDown;
+    if (terms.peer_outdates_itself)
+        wanted.peer_disk = DiskState::Outdated;
+    if (terms.outdates_itself && state_.role != Role::Primary && wanted.disk > DiskState::Outdated)
+        wanted.disk = DiskState::Outdated;
+    change_state(ChangeKind::Hard, wanted, reason, 0);
+}
+
+// ---- what the peer says ----
+
+Result<void> Volume::on_sync_parameters(const wire::Frame& frame) {
+    auto parameters = wire::decode_sync_parameters(frame);
+    if (!parameters)
+        return parameters.error();
+    const DrbdNetConfig& config = owner_.connection().config();
+    const struct {
+        const char* name;
+        const char* own;
+        const char* peers;
+    } algorithms[] = {{"verify-alg", config.verify_alg, parameters.value().verify_alg.text},
+                      {"csums-alg", config.csums_alg, parameters.value().csums_alg.text}};
+    const unsigned version = frame.agreement.version;
+    for (const auto& a : algorithms) {
+        const bool told = a.name[0] == 'v' ? version >= 88 : version >= 89;
+        if (told && state_.connection < ConnectionState::Connected && std::strcmp(a.own, a.peers) != 0)
+            return Error::of(ErrorCode::Incompatible, "volume %u: %s differs: this node has '%s', the peer '%s'", number_,
+                             a.name, a.own, a.peers);
+    }
+    return {};
+}
+
+Result<void> Volume::on_sizes(const wire::Frame& frame) {
+    auto sizes = wire::decode_sizes(frame);
+    if (!sizes)
+        return sizes.error();
+    peer_.sizes = sizes.value();
+    peer_.has_sizes = true;
+    io_.set_peer_bio_max(peer_.sizes.max_bio_size);
+    const Sector before = size_;
+    if (auto agreed = agree_on_size(); !agreed)
+        return agreed;
+    if (state_.connection > ConnectionState::WFReportParams &&
+        (peer_.sizes.current_size.value == 0 || before != size_))
+        send_sizes(false);
+    return {};
+}
+
+// Spec 4.4, for sizes that only ever come down to the smaller of the two.
+Result<void> Volume::agree_on_size() {
+    const wire::Sizes& peer = peer_.sizes;
+    if (!is_attached()) {
+        const Sector offered = peer.current_size.value != 0 ? peer.current_size
+                               : peer.user_size.value != 0  ? peer.user_size
+                                                            : peer.disk_size;
+        if (offered.value == 0 || offered == size_ || (size_.value != 0 && peer.disk_size.value == 0))
+            return {};
+        if (offered < size_ && state_.role == Role::Primary)
+            return Error::of(ErrorCode::Incompatible,
+                             "volume %u: the peer has %llu sectors, the guest of this node uses %llu", number_,
+                             count_of(offered), count_of(size_));
+        size_ = offered;
+        return {};
+    }
+    Sector wanted = size_;
+    if (peer.disk_size.value != 0)
+        wanted = std::min(wanted, peer.disk_size);
+    if (peer.user_size.value != 0)
+        wanted = std::min(wanted, peer.user_size);
+    if (wanted == size_)
+        return {};
+    const bool no_peer_data = state_.connection < ConnectionState::Connected || state_.peer_disk == DiskState::Diskless;
+    if (state_.disk >= DiskState::Outdated && no_peer_data)
+        return Error::of(ErrorCode::Incompatible,
+                         "volume %u: the peer's disk has %llu sectors, the data here %llu: usable data is never "
+                         "shrunk; give the peer a disk as large",
+                         number_, count_of(wanted), count_of(size_));
+    return shrink_to(wanted);
+}
+
+Result<void> Volume::shrink_to(Sector size) {
+    if (size.value < kSectorsPerBlock)
+        return Error::of(ErrorCode::Incompatible, "volume %u: the peer offers %llu sectors, too few for a disk",
+                         number_, count_of(size));
+    if (io_.in_flight() != 0)
+        return Error::of(ErrorCode::Protocol, "volume %u: the peer's disk is smaller, and requests are in flight",
+                         number_);
+    owner_.notices().warning(static_cast<int>(number_), "the size is %llu sectors from now on, as the peer's (was %llu)",
+                             count_of(size), count_of(size_));
+    disk_.bitmap.shrink(size);
+    disk_.size = size_ = size;
+    want_superblock();
+    return {};
+}
+
+Result<void> Volume::on_uuids(const wire::Frame& frame) {
+    auto report = wire::decode_uuids(frame);
+    if (!report)
+        return report.error();
+    const wire::GenerationReport& told = report.value();
+    const bool diskless = !is_attached();
+    if (diskless && state_.role == Role::Primary && exposed_uuid_ != 0 &&
+        (!is_connected() || state_.peer_disk == DiskState::Diskless) &&
+        !same_generation(exposed_uuid_, told.uuids.current))
+        return Error::of(ErrorCode::Incompatible,
+                         "volume %u: the guest of this Primary has seen the data generation %016llX, the peer's disk "
+                         "holds %016llX",
+                         number_, static_cast<unsigned long long>(exposed_uuid_),
+                         static_cast<unsigned long long>(told.uuids.current));
+    peer_.generations = told;
+    peer_.has_generations = true;
+    if (diskless) {
+        if (state_.role == Role::Primary || is_connected())
+            exposed_uuid_ = told.uuids.current;
+        return {};
+    }
+    if (told.skip_initial_sync && state_.connection == ConnectionState::Connected &&
+        may_skip_initial_sync(disk_.uuids)) {
+        disk_.uuids = with_peers_first_generation(disk_.uuids, told.uuids.current, state_.role);
+        exposed_uuid_ = disk_.uuids.current;
+        disk_.bitmap.set_in_sync(Sector(), size_);
+        State wanted = state_;
+        wanted.disk = wanted.peer_disk = DiskState::UpToDate;
+        change_state(ChangeKind::Hard, wanted, "the peer says that both disks hold the same bytes (no first sync)", 0);
+        bits_due_ = true;
+        want_superblock();
+    }
+    return {};
+}
+
+Result<void> Volume::on_out_of_sync(const wire::Frame& frame) {
+    auto range = wire::decode_block_range(frame, size_);
+    if (!range)
+        return range.error();
+    if (is_attached())
+        disk_.bitmap.set_out_of_sync(range.value().sector, whole_sectors(range.value().size));
+    return {};
+}
+
+Result<void> Volume::on_sync_uuid(const wire::Frame& frame) {
+    auto uuid = wire::decode_sync_uuid(frame);
+    if (!uuid)
+        return uuid.error();
+    early_sync_uuid_ = uuid.value();  // trap 32: it may be early
+    try_to_become_target();
+    return {};
+}
+
+Result<void> Volume::on_state(const wire::Frame& frame) {
+    auto announced = wire::decode_state(frame);
+    if (!announced)
+        return announced.error();
+    if (state_.connection <= ConnectionState::TearDown)
+        return {};
+    return apply_peer_state(announced.value());
+}
+
+DiskState Volume::real_peer_disk(const State& announced) const {
+    return disk_meant(announced.disk, peer_.generations.inconsistent);
+}
+
+// Spec 4.5; the numbers are its steps.
+Result<void> Volume::apply_peer_state(const State& announced) {
+    const State before = state_;
+    DiskState real = real_peer_disk(announced);
+    if (resync_is_finished_by(announced, real))  // 3
+        return {};
+    if (before.peer_disk >= DiskState::Inconsistent && before.peer_disk < DiskState::UpToDate &&
+        real == DiskState::UpToDate && before.connection > ConnectionState::Connected &&
+        before.disk == DiskState::UpToDate && announced.connection > ConnectionState::Connected &&
+        announced.connection < ConnectionState::SyncSource)
+        real = DiskState::Inconsistent;
+    if (before.peer_disk == DiskState::UpToDate && real == DiskState::Inconsistent &&
+        before.connection == ConnectionState::Connected && announced.connection > ConnectionState::SyncSource)
+        real = DiskState::UpToDate;  // 5: an old message
+    if (announced.connection == ConnectionState::Ahead)
+        return Error::of(ErrorCode::Incompatible,
+                         "volume %u: the peer went Ahead (on-congestion pull-ahead), which this node cannot follow: set "
+                         "on-congestion to block there",
+                         number_);
+    const bool preparing = before.connection >= ConnectionState::WFBitMapS && before.connection <= ConnectionState::WFSyncUUID;
+    if (preparing && decision_.direction != Direction::None &&
+        goes_the_same_way(decision_.direction, announced.connection))
+        return Error::of(ErrorCode::Incompatible, "volume %u: both nodes want to be the %s of the resync", number_,
+                         decision_.direction == Direction::Source ? "source" : "target");
+
+    State next = before;  // 6
+    bool decided = false;
+    if (next.connection == ConnectionState::WFReportParams)
+        next.connection = ConnectionState::Connected;
+    const bool negotiating = announced.disk == DiskState::Negotiating || before.disk == DiskState::Negotiating;
+    const bool connected = before.connection == ConnectionState::Connected;
+    if (peer_.has_generations && announced.disk >= DiskState::Negotiating && before.disk >= DiskState::Negotiating &&
+        (before.connection < ConnectionState::Connected || (connected && (negotiating || consider_resync_)) ||
+         (connected && announced.connection >= ConnectionState::StartingSyncS &&
+          announced.connection <= ConnectionState::WFBitMapT))) {
+        consider_resync_ = false;
+        decision_ = decide(announced, real);
+        decided = !decision_.refused();
+        if (decided)
+            next.connection = decision_.next_state();
+        else if (auto ends = refuse_handshake(announced, real, next); !ends)
+            return ends;
+    }
+    next.peer = announced.role;  // 7
+    next.peer_disk = real;
+    next.paused_by_peer = announced.paused_after_dependency || announced.paused_by_user;
+    if (before.disk == DiskState::Negotiating && next.disk == DiskState::Negotiating)
+        next.disk = intended_disk_;
+
+    if (decided)
+        take_decision();
+    const bool establishes = before.connection < ConnectionState::Connected && next.connection >= ConnectionState::Connected;
+    const StateVerdict verdict = change_state(establishes ? ChangeKind::Soft : ChangeKind::Hard, next,
+                                              decided ? decision_.reason : "the peer's state", 0);  // 9
+    if (!verdict.ok())
+        return Error::of(ErrorCode::Incompatible, "volume %u: the peer's state is refused: %s", number_, verdict.reason);
+    if (establishes) {
+        policy_.handshake_under_way = false;
+        owner_.on_handshake_over(number_);
+        refresh_access();
+    }
+    if (before.connection > ConnectionState::WFReportParams && next.connection > ConnectionState::Connected &&
+        announced.connection <= ConnectionState::Connected && announced.disk != DiskState::Negotiating) {  // 10
+        send_uuids();
+        send_state();
+    }
+    want_superblock();  // 11
+    return {};
+}
+
+HandshakeDecision Volume::decide(const State& announced, DiskState real) {
+    const Link& link = this->link();
+    const Connection& connection = owner_.connection();
+    const DrbdNetConfig& config = connection.config();
+    HandshakeInput input;
+    input.self = {.uuids = disk_.uuids,
+                  .bits_set = bits_told_,
+                  .crashed_primary = disk_.crashed_primary,
+                  .discard_my_data = connection.discard_my_data(),
+                  .role = state_.role,
+                  .disk = state_.disk == DiskState::Negotiating ? intended_disk_ : state_.disk};
+    input.peer = {.uuids = peer_.generations.uuids,
+                  .bits_set = peer_.generations.bits_set,
+                  .crashed_primary = peer_.generations.crashed_primary,
+                  .discard_my_data = peer_.generations.discard_my_data,
+                  .role = announced.role,
+                  .disk = real};
+    input.self_negotiating = state_.disk == DiskState::Negotiating;
+    input.resolve_conflicts = link.resolve_conflicts();
+    input.agreed_version = link.agreement().version;
+    input.has_write_same = link.agreement().features.has(wire::Feature::WriteSame);
+    input.after_split_brain = {static_cast<AfterSplitBrain>(config.after_sb_0pri),
+                               static_cast<AfterSplitBrain>(config.after_sb_1pri),
+                               static_cast<AfterSplitBrain>(config.after_sb_2pri)};
+    input.always_after_split_brain = config.always_asbp;
+    input.role_conflict = static_cast<RoleConflict>(config.rr_conflict);
+    input.dry_run = connection.peer_asks_dry_run();
+    return decide_sync(input);
+}
+
+void Volume::take_decision() {
+    disk_.uuids = decision_.self;
+    peer_.generations.uuids = decision_.peer;
+    if (decision_.amount == SyncAmount::Full && decision_.direction != Direction::None)
+        disk_.bitmap.set_all_out_of_sync();
+}
+
+// Nobody follows anybody.  A disk that was being attached is given up again; two
+// connected disks cannot stay together.
+Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, State& next) {
+    Notices& notices = owner_.notices();
+    const int volume = static_cast<int>(number_);
+    if (decision_.refusal == Refusal::SplitBrain)
+        notices.split_brain(volume, decision_.reason);
+    next.connection = ConnectionState::Connected;
+    if (state_.disk == DiskState::Negotiating) {
+        notices.warning(volume, "the disk is given up again: %.200s", decision_.reason);
+        next.disk = DiskState::Failed;
+        return {};
+    }
+    if (announced.disk == DiskState::Negotiating) {
+        notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
+        real = DiskState::Diskless;
+        return {};
+    }
+    Error error = Error::of(ErrorCode::Incompatible, "volume %u: %s", number_, decision_.reason);
+    return error;
+}
+
+}  // namespace drbd

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the peer's writes and reads ask of a volume (volume.h, peer/peer_io.h).
+#include "core/api/volume.h"
+
+namespace drbd {
+
+bool Volume::peer_may_write() const {
+    return is_attached() && state_.disk >= DiskState::Inconsistent && !leaving_ && is_connected();
+}
+
+bool Volume::peer_may_read() const { return state_.disk == DiskState::UpToDate && is_attached() && !leaving_; }
+
+bool Volume::is_syncing() const {
+    return state_.connection >= ConnectionState::SyncSource && state_.connection <= ConnectionState::PausedSyncT;
+}
+
+bool Volume::peer_has_no_disk() const { return state_.peer_disk < DiskState::Inconsistent; }
+
+void Volume::set_out_of_sync(Sector start, Bytes length) {
+    if (is_attached())
+        disk_.bitmap.set_out_of_sync(start, whole_sectors(length));
+}
+
+void Volume::set_in_sync(Sector start, Bytes length) {
+    if (is_attached())
+        disk_.bitmap.set_in_sync(start, whole_sectors(length));
+}
+
+// The activity log is the writer's; a node that writes for a peer without a disk
+// keeps the bits on its own disk instead, before the write.
+bool Volume::want_bits_stable(Sector start, Bytes length) {
+    const uint64_t first = start.value / kSectorsPerBlock / kBitsPerPage;
+    const uint64_t last = (start.value + whole_sectors(length).value - 1) / kSectorsPerBlock / kBitsPerPage;
+    for (uint64_t page = first; page <= last; page++)
+        if (disk_.bitmap.is_dirty(page)) {
+            bits_due_ = bits_wanted_ = true;
+            return false;
+        }
+    return !bits_out_;
+}
+
+void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
+    on_disk_error(kind, offset, bytes, error);
+}
+
+void Volume::count_received(uint64_t bytes) {
+    received_writes_++;
+    received_bytes_ += bytes;
+}
+
+}  // namespace drbd

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The steps of a resync that must be on the disk before the state says so
+// (design D15, spec 5.10, 7.1, 7.6).  In: bitmaps exchanged, the sync identifier
+// came, everything answered.  Out: one metadata activity each, and when it is
+// stable the change of state and the packet that follows.  If the connection is
+// lost meanwhile the activity goes on, because memory has changed already, and
+// the state is what the disk says.
+#include <algorithm>
+
+#include "core/api/volume.h"
+#include "core/generation/update.h"
+#include "core/metadata/superblock_content.h"
+
+namespace drbd {
+
+using enum ConnectionState;
+
+void Volume::on_bitmaps_exchanged() {
+    if (state_.connection == WFBitMapS) {
+        begin_transition(Transition::BecomeSource);
+    } else if (state_.connection == WFBitMapT) {
+        State wanted = state_;
+        wanted.connection = WFSyncUUID;
+        change_state(ChangeKind::Hard, wanted, "bitmaps are exchanged", 0);
+        try_to_become_target();
+    }
+}
+
+void Volume::try_to_become_target() {
+    if (state_.connection != WFSyncUUID || !early_sync_uuid_ || transition_ != Transition::None)
+        return;
+    begin_transition(Transition::BecomeTarget);
+}
+
+void Volume::begin_transition(Transition transition) {
+    DRBD_ASSERT(is_attached());
+    next_transition_ = transition;
+    start_next_transition();
+}
+
+// One after the other: the one before may still be at the disk although its
+// connection is gone.
+void Volume::start_next_transition() {
+    if (transition_ != Transition::None || next_transition_ == Transition::None)
+        return;
+    transition_ = next_transition_;
+    next_transition_ = Transition::None;
+    transition_of_ = link().times_up();
+    transition_queued_ = true;
+}
+
+void Volume::fill_transition(SettlePlan& plan) {
+    State after = state_;
+    plan.bitmap = true;
+    switch (transition_) {
+    case Transition::BecomeSource:
+        disk_.uuids = with_resync_begun(disk_.uuids, owner_.random());
+        break;
+    case Transition::BecomeTarget:
+        disk_.uuids = with_sync_uuid(disk_.uuids, early_sync_uuid_.value_or(0), state_.role);
+        early_sync_uuid_.reset();
+        after.disk = DiskState::Inconsistent;
+        break;
+    case Transition::FinishTarget:
+        disk_.uuids = with_resync_finished_as_target(disk_.uuids, peer_.generations.uuids, state_.role);
+        after.disk = DiskState::UpToDate;
+        break;
+    case Transition::InvalidateSelf:
+        after.disk = DiskState::Inconsistent;
+        plan.before = superblock_of(disk_, after, Cleanness::InUse);
+        plan.before->flags.set(metafmt::MdFlag::FullSync);
+        disk_.bitmap.set_all_out_of_sync();
+        break;
+    case Transition::None:
+        assertion_failed("transition", __FILE__, __LINE__);
+    }
+    plan.after = superblock_of(disk_, after, Cleanness::InUse);
+}
+
+void Volume::transition_is_done() {
+    const Transition done = transition_;
+    transition_ = Transition::None;
+    exposed_uuid_ = disk_.uuids.current;
+    const bool same_link = link_is_up() && link().times_up() == transition_of_;
+    switch (done) {
+    case Transition::BecomeSource:
+        if (same_link && (state_.connection == WFBitMapS || state_.connection == StartingSyncS))
+            start_as_source();
+        break;
+    case Transition::BecomeTarget:
+    case Transition::InvalidateSelf: {
+        State wanted = state_;
+        if (!same_link)
+            wanted.disk = DiskState::Inconsistent;
+        else if (done == Transition::BecomeTarget && state_.connection == WFSyncUUID)
+            wanted.connection = SyncTarget;
+        else if (done == Transition::InvalidateSelf && state_.connection == StartingSyncT)
+            wanted.connection = WFSyncUUID;
+        change_state(ChangeKind::Hard, wanted,
+                     done == Transition::BecomeTarget ? "a resync from the peer has begun" : "invalidated", 0);
+        if (state_.connection == SyncTarget && same_link) {
+            resync_.begin(Direction::Target);
+            notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
+        }
+        try_to_become_target();
+        break;
+    }
+    case Transition::FinishTarget:
+        if (same_link && state_.connection == SyncTarget) {
+            // Every acknowledgement of ours must be there before the peer hears
+            // that it is over (trap 34).
+            waits_for_ping_ = true;
+            link().request_ping();
+        } else {
+            State wanted = state_;
+            wanted.disk = DiskState::UpToDate;
+            change_state(ChangeKind::Hard, wanted, "the resync was complete when the peer was lost", 0);
+        }
+        break;
+    case Transition::None:
+        assertion_failed("transition", __FILE__, __LINE__);
+    }
+    start_next_transition();
+}
+
+void Volume::start_as_source() {
+    Link& link = this->link();
+    link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
+    State wanted = state_;
+    wanted.connection = SyncSource;
+    wanted.peer_disk = DiskState::Inconsistent;
+    change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
+    resync_.begin(Direction::Source);
+    notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
+    if (policy_.agreed_version < 95 && disk_.bitmap.count() == 0)
+        finish_as_source(0);
+}
+
+// The target has nothing left to ask for, and all of it is stable.
+void Volume::on_resync_answered(uint64_t failed_blocks) {
+    if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
+        return;
+    failed_blocks_ = failed_blocks;
+    if (failed_blocks != 0) {
+        waits_for_ping_ = true;
+        link().request_ping();
+        return;
+    }
+    begin_transition(Transition::FinishTarget);
+}
+
+void Volume::ping_answered() {
+    if (!waits_for_ping_)
+        return;
+    waits_for_ping_ = false;
+    if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
+        return;
+    resync_.abort();  // over, and nothing is outstanding
+    State wanted = state_;
+    wanted.connection = Connected;
+    wanted.peer_disk = DiskState::UpToDate;
+    wanted.disk = failed_blocks_ == 0 ? DiskState::UpToDate : DiskState::Inconsistent;
+    wanted.paused_after_dependency = wanted.paused_by_peer = wanted.paused_by_user = false;
+    if (failed_blocks_ == 0)
+        peer_.generations.uuids = disk_.uuids;
+    finishing_ = true;
+    change_state(ChangeKind::Hard, wanted, failed_blocks_ == 0 ? "the resync is finished" : "the resync ended with errors",
+                 0);
+    finishing_ = false;
+    notify_resync(DRBD_RESYNC_FINISHED, failed_blocks_ == 0 ? "" : "some blocks could not be read or written");
+    bits_due_ = true;
+    want_superblock();
+}
+
+// Spec 4.5, step 3: the target says that it has everything.
+bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
+    const State& s = state_;
+    const bool source = s.connection == SyncSource || s.connection == PausedSyncS;
+    if (!source || announced.connection != Connected || s.disk != DiskState::UpToDate)
+        return false;
+    const uint64_t failed = resync_.progress(link().now_ms()).failed_blocks;
+    if (real != DiskState::UpToDate && failed == 0)
+        return false;
+    if (disk_.bitmap.count() <= failed)
+        finish_as_source(failed);
+    return true;
+}
+
+void Volume::finish_as_source(uint64_t failed_blocks) {
+    failed_blocks_ = failed_blocks;
+    resync_.abort();
+    if (failed_blocks == 0) {
+        disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        peer_.generations.uuids = disk_.uuids;
+    }
+    State wanted = state_;
+    wanted.connection = Connected;
+    wanted.peer_disk = failed_blocks == 0 ? DiskState::UpToDate : DiskState::Inconsistent;
+    wanted.paused_after_dependency = wanted.paused_by_peer = wanted.paused_by_user = false;
+    finishing_ = true;
+    change_state(ChangeKind::Hard, wanted, failed_blocks == 0 ? "the resync is finished" : "the resync ended with errors",
+                 0);
+    finishing_ = false;
+    notify_resync(DRBD_RESYNC_FINISHED, failed_blocks == 0 ? "" : "some blocks could not be read or written");
+    bits_due_ = true;
+    want_superblock();
+}
+
+void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
+    on_disk_error(kind, offset, bytes, error);
+}
+
+// ---- time ----
+
+namespace {
+
+constexpr uint64_t kProgressEveryMs = 1000;
+
+}  // namespace
+
+void Volume::on_time(uint64_t now_ms) {
+    resync_.on_time(now_ms);
+    if (resync_.is_running() && now_ms >= last_progress_ms_ + kProgressEveryMs) {
+        last_progress_ms_ = now_ms;
+        notify_resync(DRBD_RESYNC_PROGRESS, "");
+    }
+}
+
+uint64_t Volume::next_deadline_ms() const {
+    uint64_t deadline = resync_.next_deadline_ms();
+    if (resync_.is_running())
+        deadline = std::min(deadline, last_progress_ms_ + kProgressEveryMs);
+    return deadline;
+}
+
+void Volume::settle_down() {
+    resync_.pump();
+    pump();
+}
+
+void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {
+    const ResyncProgress progress = resync_.progress(link().now_ms());
+    DrbdResyncNotice notice{};
+    notice.phase = phase;
+    notice.source = progress.source;
+    notice.total_bytes = progress.total_blocks * kBlockSize;
+    notice.left_bytes = progress.left_blocks * kBlockSize;
+    notice.failed_bytes = failed_blocks_ * kBlockSize;
+    owner_.notices().resync(static_cast<int>(number_), notice, text);
+}
+
+}  // namespace drbd
