@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Guest flushes (guest_io.h, design D6).  Writes that have completed are
-// counted; a flush must cover the count that stood when it came.  One flush at
-// a time is at the image; those that come meanwhile wait, and the next one
-// covers them all.  A flush whose writes are already covered returns at once.
-#include <cerrno>
-
+// Guest flushes (guest_io.h, design D6): what has completed is stable on both
+// copies afterwards.
+// Image: writes that have completed are counted, and a flush must cover the
+// count that stood when it came.  One flush at a time is at the image; those
+// that come meanwhile wait, and the next one covers them all.  A flush whose
+// writes are already covered needs none.
+// Peer, under C: the confirmation of every epoch, of all volumes, with a write
+// that had completed.  Where the image cannot do its half, the peer's is enough
+// if it has every write; where the peer is lost, the image's is, once the new
+// generation is stable.
 #include "core/request/guest_io.h"
 
 namespace drbd {
 
 DrbdStep GuestIo::begin_flush(Request& request) {
     request.flush_generation = written_generation_;
+    if (confirms_flushes()) {
+        request.flush_epoch = log_.epoch_to_flush();
+    } else {
+        log_.close_epoch();
+        request.flush_epoch = 0;
+    }
     if (request.flush_generation == flushed_generation_) {
-        counters_.flushes_saved++;
-        return finish(request, 0);
+        counters_.flushes_saved += request.flush_epoch == 0;
+        return flush_covered(request);
     }
     if (!has_disk_)
-        return finish(request, -EIO);  // writes were acknowledged, and lost with the disk
+        return flush_without_image(request, -EIO);
     if (running_flush_) {
         request.stage = Stage::WaitFlush;
         wait_flush_.push_back(request);
@@ -29,7 +39,8 @@ DrbdStep GuestIo::begin_flush(Request& request) {
 DrbdStep GuestIo::flush_done(Request& request) {
     DRBD_ASSERT(running_flush_ == &request);
     running_flush_ = nullptr;
-    if (request.result == 0)
+    const int result = request.result;
+    if (result == 0)
         flushed_generation_ = request.flush_generation;
     else
         counters_.write_errors++;
@@ -41,7 +52,7 @@ DrbdStep GuestIo::flush_done(Request& request) {
         next = RequestQueue::next(*covered);
         wait_flush_.erase(*covered);
         counters_.flushes_saved++;
-        finish_and_wake(*covered, request.result);
+        wake_unless_waiting(*covered, result == 0 ? flush_covered(*covered) : flush_without_image(*covered, result));
     }
     if (next) {
         wait_flush_.erase(*next);
@@ -50,9 +61,87 @@ DrbdStep GuestIo::flush_done(Request& request) {
         submit(*next);
         pool_.wake(*next);
     }
-    if (request.result != 0)
-        listener_.on_disk_error(request.kind, 0, 0, request.result);
-    return finish(request, request.result);
+    if (result == 0)
+        return flush_covered(request);
+    listener_.on_disk_error(request.kind, 0, 0, result);
+    return flush_without_image(request, result);
+}
+
+// The image cannot make stable what it has.  That is no loss if the peer has
+// all of it, and keeps it stable.
+DrbdStep GuestIo::flush_without_image(Request& request, int error) {
+    const bool peer_has_all = local_only_generation_ <= flushed_generation_ && !lost_writes_;
+    if (!peer_has_all) {
+        forget_reported_loss();
+        return finish(request, error);
+    }
+    // A failed flush under A or B asked for no confirmation.
+    if (request.flush_epoch == 0 && log_.unconfirmed() != 0)
+        request.flush_epoch = log_.close_epoch();
+    request.flush_waived = true;
+    return flush_covered(request);
+}
+
+// The image's half is done or waived.
+DrbdStep GuestIo::flush_covered(Request& request) {
+    if (!log_.is_confirmed(request.flush_epoch)) {
+        request.stage = Stage::WaitConfirm;
+        wait_confirm_.push_back(request);
+        return request.step = DRBD_STEP_WAIT;
+    }
+    return flush_confirmed(request);
+}
+
+// So is the peer's, or the peer is lost.
+DrbdStep GuestIo::flush_confirmed(Request& request) {
+    const bool peer_was_needed = request.flush_waived && request.flush_epoch != 0;
+    if (lost_writes_ || (peer_was_needed && request.flush_epoch <= log_.lost_through() &&
+                         request.flush_epoch > log_.confirmed_through())) {
+        forget_reported_loss();
+        return finish(request, -EIO);
+    }
+    request.result = 0;
+    if (generation_pending_)
+        return wait_for_generation(request);
+    return finish(request, 0);
+}
+
+// The guest has been told that something is lost.  While there is a copy to go
+// on with, flushes speak of what came after.
+void GuestIo::forget_reported_loss() {
+    if (has_disk_ || !access_.replicate)
+        return;
+    lost_writes_ = false;
+    local_only_generation_ = flushed_generation_;
+}
+
+void GuestIo::on_epochs_confirmed() {
+    for (Request* r = wait_confirm_.first(); r;) {
+        Request* request = r;
+        r = RequestQueue::next(*r);
+        if (log_.is_confirmed(request->flush_epoch)) {
+            wait_confirm_.erase(*request);
+            wake_unless_waiting(*request, flush_confirmed(*request));
+        }
+    }
+    listener_.on_writes_confirmed();
+}
+
+void GuestIo::disk_came() {
+    has_disk_ = true;
+    attachment_++;
+    generation_failed_ = lost_writes_ = false;
+    activity_log_starves_ = false;
+    eviction_possible_ = true;
+    flushed_generation_ = local_only_generation_ = written_generation_;
+}
+
+void GuestIo::disk_went(bool flushed) {
+    has_disk_ = false;
+    if (flushed)
+        flushed_generation_ = local_only_generation_ = written_generation_;
+    else if (local_only_generation_ > flushed_generation_)
+        lost_writes_ = true;
 }
 
 }  // namespace drbd

@@ -30,8 +30,10 @@ bool RequestPool::allocate(unsigned size) {
     if (!requests_)
         return false;
     size_ = size;
-    for (unsigned i = 0; i < size; i++)
+    for (unsigned i = 0; i < size; i++) {
+        requests_[i].index = i;
         free_.push_back(requests_[i]);
+    }
     return true;
 }
 
@@ -44,12 +46,14 @@ Request* RequestPool::take(DrbdWaiter& waiter, void* owner) {
         return nullptr;
     }
     in_use_++;
+    request->uses++;
     request->owner = owner;
     return request;
 }
 
 void RequestPool::give_back(Request& request) {
     DRBD_ASSERT(request.stage == Stage::Done && !request.range.in_tree && !request.holds_extents);
+    DRBD_ASSERT(request.peer.over() && request.peer.in_outbox == 0 && !request.log.linked && !request.answer);
     request.stage = Stage::Free;
     in_use_--;
     free_.push_back(request);

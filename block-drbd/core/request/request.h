@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // One request of the guest, and the pool that all requests of a resource come
-// from.  A request is owned by the pool; from drbd_on_guest_request() to
-// drbd_request_end() it belongs to one coroutine of the caller, which does the
-// step that the request names.  Where a request waits is a named stage.
+// from.  From drbd_on_guest_request() to drbd_request_end() it belongs to one
+// coroutine of the caller, which does the step that the request names; where it
+// waits is a named stage.  A write that was sent outlives its coroutine: it goes
+// back to the pool when the peer has confirmed its epoch, or is lost, and
+// nothing of it is queued to be sent (guest_io.h).
 #pragma once
 
 #include <cstdint>
@@ -20,35 +22,93 @@ class Volume;
 
 enum class Stage : uint8_t {
     Free,
+    WaitState,        // the state of the volume does not admit it yet
     WaitOverlap,      // another write of the same range is under way
     WaitActivityLog,  // its extents are not hot
     Reserved,         // they are in the transaction that is being written
+    Copy,             // its payload is being copied
+    WaitSend,         // too many packets wait to be sent
     Local,            // the image is doing it
+    WaitPeer,         // the image has no part in it any more, the peer has
+    Deliver,          // a read: the peer's answer is here
     WaitFlush,        // somebody else's flush may cover this one
+    WaitConfirm,      // a flush: the peer's half
     WaitGeneration,   // done locally, but the new data generation is not stable (design D14)
     Done,
+};
+
+// A write goes in at most so many packets; zeroes that would need more are refused (ENOTSUP).
+constexpr unsigned kPiecesMax = 256;
+
+// What became of a request on its way to the peer and there (replicate.cc, acknowledge.cc).
+struct PeerSide {
+    uint64_t epoch = 0;             // of the transfer log
+    uint64_t sent_ms = 0;
+    uint64_t barrier_ms = 0;        // the first of an epoch: when its P_BARRIER was sent
+    uint32_t piece_bytes = 0;       // of each packet but the last
+    uint32_t digest_piece = 0;      // a digest of each so many bytes was asked for
+    uint16_t pieces = 0;
+    uint16_t in_outbox = 0;         // packets that wait to be sent
+    uint16_t receive_acks_due = 0;
+    uint16_t write_acks_due = 0;
+    bool replicated = false;        // it was sent, or counts as sent
+    bool unsent = false;            // a packet never left: the connection is about to be lost
+    bool asks_receive_ack = false;
+    bool asks_write_ack = false;
+    bool completes_on_write_ack = false;
+    bool needs_confirmation = false;       // completes with the confirmation of its epoch
+    bool place_needs_confirmation = false; // keeps its range until then
+    bool clearable = false;         // the peer may clear bits for it (dp_flag 4)
+    bool may_clear = false;         // and so may we, once it is confirmed
+    bool failed = false;            // a P_NEG_ACK came
+    bool confirmed = false;         // its epoch's P_BARRIER_ACK came
+    bool lost = false;              // the peer was lost before that
+    uint64_t received[kPiecesMax / 64];  // by piece: P_RECV_ACK came
+    uint64_t written[kPiecesMax / 64];   // P_WRITE_ACK, P_RS_WRITE_ACK or P_NEG_ACK
+
+    bool over() const { return !replicated || confirmed || lost; }
 };
 }  // namespace drbd
 
 struct DrbdRequest {
     drbd::Volume* volume = nullptr;  // where it came in; for the C border
+    drbd::GuestIo* io = nullptr;     // the same, for the transfer log
     void* owner = nullptr;
     DrbdRequestKind kind = DRBD_REQUEST_READ;
     drbd::Stage stage = drbd::Stage::Free;
     DrbdStep step = DRBD_STEP_WAIT;
     bool fua = false;
+    bool may_unmap = false;
     bool holds_extents = false;
     bool cold = false;           // needed a transaction
+    bool local_over = false;     // the image has answered, or has no part in it
+    bool local_ok = false;
+    bool ended = false;          // drbd_request_end() was called
+    bool retried = false;        // READ: the peer refused it once
+    bool flush_waived = false;   // FLUSH: the image could not do it, the peer alone covers
     int result = 0;
+    uint32_t index = 0;          // in the pool
+    uint32_t uses = 0;           // of this place in the pool: part of the handle
+    uint32_t attachment = 0;     // of the disk that holds_extents speaks of
     drbd::Interval range;        // bytes
     drbd::ExtentRange extents;
+    uint64_t ticket = 0;            // its place among those who wait for a range
     uint64_t flush_generation = 0;  // FLUSH: what must be covered; running: what will be
+    uint64_t flush_epoch = 0;       // FLUSH: up to which epoch confirmations are needed
+    const uint8_t* payload = nullptr;  // the copy (design D5)
+    const uint8_t* digest = nullptr;   // one for each piece
+    void* answer = nullptr;            // READ: the peer's
+    uint64_t answer_offset = 0;        // the part of the request that is asked for, or has come
+    uint32_t answer_bytes = 0;
+    drbd::PeerSide peer;
     drbd::ListLink<DrbdRequest> queue;  // of its stage
     drbd::ListLink<DrbdRequest> wake;
+    drbd::ListLink<DrbdRequest> log;    // of the transfer log
 
     bool changes_data() const {
         return kind == DRBD_REQUEST_WRITE || kind == DRBD_REQUEST_ZEROES || kind == DRBD_REQUEST_DISCARD;
     }
+    uint64_t bytes() const { return range.end - range.start; }
 };
 
 namespace drbd {
@@ -64,6 +124,7 @@ class RequestPool {
     // is free again.
     Request* take(DrbdWaiter& waiter, void* owner);
     void give_back(Request& request);
+    Request* at(uint32_t index) { return index < size_ ? &requests_[index] : nullptr; }
 
     // The request may go on: its owner will be returned by next_wake().
     void wake(Request& request);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The way of a guest request down to the image (guest_io.h).
-#include <cerrno>
-
+// The way of a guest request down to the image and the network (guest_io.h).
 #include "core/request/guest_io.h"
 
 namespace drbd {
@@ -10,87 +8,116 @@ DrbdStep GuestIo::begin(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, u
                         void* owner, DrbdWaiter& waiter, Request** out) {
     DRBD_ASSERT(owner);
     Request* request = pool_.take(waiter, owner);
-    if (!request)
+    if (!request) {
+        log_.close_epoch();  // what is confirmed is free again
         return DRBD_STEP_RETRY;
+    }
     *out = request;
+    request->io = this;
     request->kind = kind;
     request->fua = flags & DRBD_REQUEST_FUA;
-    request->cold = false;
+    request->may_unmap = flags & DRBD_REQUEST_MAY_UNMAP;
+    request->cold = request->local_over = request->local_ok = request->ended = request->retried = false;
+    request->flush_waived = false;
     request->result = 0;
     request->range.start = offset;
     request->range.end = offset + bytes;
+    request->payload = request->digest = nullptr;
+    request->peer.replicated = false;
+    request->peer.digest_piece = 0;
     in_flight_++;
+    outstanding_++;
+    writes_in_flight_ += request->changes_data();
     if (bytes == 0 && kind != DRBD_REQUEST_FLUSH)
-        return refuse(*request, 0);  // nothing to do is no error
+        return finish(*request, 0);  // nothing to do is no error
 
     switch (kind) {
     case DRBD_REQUEST_READ:
         counters_.reads++;
         counters_.read_bytes += bytes;
-        if (read_error_ != 0)
-            return refuse(*request, read_error_);
-        return submit(*request);
+        break;
     case DRBD_REQUEST_WRITE:
         counters_.writes++;
         counters_.written_bytes += bytes;
-        return begin_write(*request);
+        break;
     case DRBD_REQUEST_ZEROES:
     case DRBD_REQUEST_DISCARD:
         counters_.zeroes++;
         counters_.zeroed_bytes += bytes;
-        return begin_write(*request);
+        break;
     case DRBD_REQUEST_FLUSH:
         counters_.flushes++;
-        return begin_flush(*request);
+        break;
     }
-    assertion_failed("request kind", __FILE__, __LINE__);
+    return admit(*request);
 }
 
-DrbdStep GuestIo::refuse(Request& request, int error) {
-    request.result = error;
-    request.stage = Stage::Done;
-    DRBD_ASSERT(in_flight_ > 0);
-    in_flight_--;
-    return request.step = DRBD_STEP_COMPLETE;
+DrbdStep GuestIo::admit(Request& request) {
+    if (request.changes_data()) {
+        if (access_.write_error != 0)
+            return finish(request, access_.write_error);
+    } else if (request.kind == DRBD_REQUEST_READ && access_.read_error != 0) {
+        return finish(request, access_.read_error);
+    }
+    if (access_.hold) [[unlikely]]
+        return hold(request);
+    switch (request.kind) {
+    case DRBD_REQUEST_READ:
+        return route_read(request, true);
+    case DRBD_REQUEST_FLUSH:
+        return begin_flush(request);
+    default:
+        return begin_write(request);
+    }
+}
+
+DrbdStep GuestIo::hold(Request& request) {
+    request.stage = Stage::WaitState;
+    wait_state_.push_back(request);
+    return request.step = DRBD_STEP_WAIT;
+}
+
+void GuestIo::set_access(const Access& access) {
+    access_ = access;
+    // Each at most once: one that must wait again comes behind the others.
+    for (unsigned left = wait_state_.size(); left > 0 && !access_.hold; left--) {
+        Request* request = wait_state_.pop_front();
+        wake_unless_waiting(*request, request->range.in_tree ? launch(*request) : admit(*request));
+    }
+}
+
+void GuestIo::fail_held(int error) {
+    for (unsigned left = wait_state_.size(); left > 0; left--)
+        finish_and_wake(*wait_state_.pop_front(), error);
 }
 
 DrbdStep GuestIo::begin_write(Request& request) {
-    if (write_error_ != 0)
-        return refuse(request, write_error_);
-    const uint64_t bytes = request.range.end - request.range.start;
-    DRBD_ASSERT(request.range.start % kSectorSize == 0 && bytes % kSectorSize == 0 && bytes > 0);
-    DRBD_ASSERT(request.range.end <= to_bytes(disk_.size).value);
-    DRBD_ASSERT(bytes <= (request.kind == DRBD_REQUEST_WRITE ? kWriteMax : kZeroesMax).value);
+    DRBD_ASSERT(request.range.start % kSectorSize == 0 && request.bytes() % kSectorSize == 0);
+    DRBD_ASSERT(!has_image() || request.range.end <= to_bytes(disk_.size).value);
+    DRBD_ASSERT(request.bytes() <= (request.kind == DRBD_REQUEST_WRITE ? kWriteMax : kZeroesMax).value);
     request.extents = {static_cast<uint32_t>(request.range.start / kExtentSize),
                        static_cast<uint32_t>((request.range.end - 1) / kExtentSize)};
-    writes_in_flight_++;
     if (generation_wanted_) {
         generation_wanted_ = false;
         generation_pending_ = true;
         listener_.on_generation_wanted();
     }
-    if (must_wait_for_overlap(request)) {
+    if (must_wait_for_range(request.range)) {
         counters_.overlaps_waited++;
         request.stage = Stage::WaitOverlap;
+        request.ticket = tickets_++;
         wait_overlap_.push_back(request);
         return request.step = DRBD_STEP_WAIT;
     }
     return enter_tree(request);
 }
 
-// A waiter counts as well, or a stream of newcomers could pass it for ever.
-bool GuestIo::must_wait_for_overlap(const Request& request) const {
-    for (const Request* r = wait_overlap_.first(); r; r = RequestQueue::next(*r))
-        if (r->range.overlaps(request.range))
-            return true;
-    return tree_.overlaps(request.range);
-}
-
-DrbdStep GuestIo::enter_tree(Request& request) {
-    tree_.insert(request.range);
+// The activity log covers the image; a write to the peer alone needs none.
+DrbdStep GuestIo::hold_extents(Request& request) {
     if (!activity_log_starves_ && disk_.activity_log.try_hold(request.extents)) {
         request.holds_extents = true;
-        return submit(request);
+        request.attachment = attachment_;
+        return launch(request);
     }
     request.cold = true;
     request.stage = Stage::WaitActivityLog;
@@ -98,9 +125,70 @@ DrbdStep GuestIo::enter_tree(Request& request) {
     return request.step = DRBD_STEP_WAIT;
 }
 
+// Everything that a write waits for before it begins is there.  What the state
+// allows now decides where it goes, once.
+DrbdStep GuestIo::launch(Request& request) {
+    if (access_.hold) [[unlikely]]
+        return hold(request);
+    if (has_image() && !holds_current(request)) [[unlikely]] {
+        request.holds_extents = false;
+        return hold_extents(request);
+    }
+    if (copies_ && request.kind == DRBD_REQUEST_WRITE && !request.payload) [[unlikely]]
+        return ask_for_copy(request, {});
+    if (may_replicate()) {
+        const Shape shape = shape_of(request);
+        if (!shape.possible())
+            return finish(request, -ENOTSUP);
+        if (request.kind == DRBD_REQUEST_WRITE && !request.payload)
+            return ask_for_copy(request, shape);
+        if (!log_.has_room(shape.pieces)) {
+            request.peer.pieces = static_cast<uint16_t>(shape.pieces);
+            request.stage = Stage::WaitSend;
+            log_.wait_for_room(request);
+            return request.step = DRBD_STEP_WAIT;
+        }
+        send_write(request, shape);
+        if (!has_image() && has_disk_)
+            mark_out_of_sync(request.range);
+    } else if (!has_image()) {
+        return finish(request, access_.write_error != 0 ? access_.write_error : -EIO);
+    } else {
+        // No peer will have it.  Marked before it begins, so that a resync that
+        // begins meanwhile knows of it.
+        const Sector start(request.range.start / kSectorSize);
+        if (clearable_ != 0) [[unlikely]]
+            log_.forbid_clearing(*this, request.range);
+        const uint64_t newly_set =
+            disk_.bitmap.set_out_of_sync(start, Sector(request.range.end / kSectorSize) - start);
+        if (newly_set != 0 && access_.send_out_of_sync)
+            send_out_of_sync(request);
+    }
+    if (has_image()) [[likely]]
+        return submit(request);
+    request.local_over = true;
+    request.stage = Stage::WaitPeer;
+    return try_complete(request);
+}
+
+DrbdStep GuestIo::copied(Request& request, const void* payload, const uint8_t* digest) {
+    DRBD_ASSERT(request.stage == Stage::Copy && payload);
+    request.payload = static_cast<const uint8_t*>(payload);
+    request.digest = digest;
+    return launch(request);
+}
+
+void GuestIo::on_room(Request& request) {
+    if (request.kind == DRBD_REQUEST_READ)
+        retry_read(request, true);
+    else
+        wake_unless_waiting(request, launch(request));
+}
+
 DrbdStep GuestIo::submit(Request& request) {
     request.stage = Stage::Local;
     cold_in_flight_ += request.cold;
+    at_image_++;
     return request.step = DRBD_STEP_SUBMIT;
 }
 
@@ -108,6 +196,9 @@ DrbdStep GuestIo::submit(Request& request) {
 void GuestIo::reserve_for_transaction() {
     while (Request* request = wait_activity_log_.first()) {
         if (!disk_.activity_log.reserve(request->extents)) {
+            // Extents are free again when the peer has confirmed their writes.
+            if (disk_.activity_log.referenced() == disk_.activity_log.nr_slots() || reserved_.empty())
+                log_.close_epoch();
             // With nothing else in the transaction, all slots are in use: keep
             // newcomers from taking them again before the first in line.
             activity_log_starves_ = reserved_.empty();
@@ -116,6 +207,7 @@ void GuestIo::reserve_for_transaction() {
         }
         wait_activity_log_.erase(*request);
         request->holds_extents = true;
+        request->attachment = attachment_;
         request->stage = Stage::Reserved;
         reserved_.push_back(*request);
     }
@@ -123,10 +215,8 @@ void GuestIo::reserve_for_transaction() {
 }
 
 void GuestIo::transaction_committed() {
-    while (Request* request = reserved_.pop_front()) {
-        submit(*request);
-        pool_.wake(*request);
-    }
+    while (Request* request = reserved_.pop_front())
+        wake_unless_waiting(*request, launch(*request));
 }
 
 void GuestIo::transaction_abandoned(int error) {
@@ -137,6 +227,16 @@ void GuestIo::transaction_abandoned(int error) {
     disk_.activity_log.abandon();
     while (Request* request = reserved_.pop_front())
         finish_and_wake(*request, error);
+}
+
+void GuestIo::drop_extents(Request& request) {
+    if (!request.holds_extents)
+        return;
+    if (holds_current(request)) {
+        eviction_possible_ = true;
+        disk_.activity_log.drop(request.extents);
+    }
+    request.holds_extents = false;
 }
 
 }  // namespace drbd
