@@ -10,7 +10,6 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-qom.h"
-#include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
 #include "qemu/ctype.h"
 #include "qemu/cutils.h"
@@ -104,19 +103,6 @@ static void *drbd_field(DrbdNetOptions *options, size_t offset)
 
 /* ------------------------------------------------------- telling the core */
 
-/* Both addresses or none; none: there is no peer. */
-static bool drbd_has_addresses(DrbdObject *obj, bool *has, Error **errp)
-{
-    *has = obj->net.local.host && obj->net.peer.host;
-    if (!*has && (obj->net.local.host || obj->net.peer.host)) {
-        error_setg(errp, "Property '%s' is missing: a connection needs both "
-                   "addresses, local and peer",
-                   obj->net.local.host ? "peer" : "local");
-        return false;
-    }
-    return true;
-}
-
 static bool drbd_find_secret(DrbdNetOptions *options, uint8_t **secret,
                              size_t *bytes, Error **errp)
 {
@@ -144,7 +130,7 @@ bool drbd_net_configure(DrbdObject *obj, Error **errp)
     size_t secret_bytes;
     bool has_peer, ok;
 
-    if (!drbd_has_addresses(obj, &has_peer, errp) ||
+    if (!drbd_addresses_given(obj, &has_peer, errp) ||
         !drbd_digest_find(config.data_integrity_alg, &integrity, errp) ||
         !drbd_digest_find(config.verify_alg, &unused, errp) ||
         !drbd_digest_find(config.csums_alg, &unused, errp) ||
@@ -281,77 +267,6 @@ static void drbd_set_name(Object *object, Visitor *v, const char *name,
     drbd_net_changed(object, &old, errp);
 }
 
-/* -------------------------------------------------------------- addresses */
-
-static DrbdAddress *drbd_address(Object *object, const void *opaque)
-{
-    DrbdNet *net = &DRBD_RESOURCE(object)->net;
-
-    return opaque ? &net->peer : &net->local;
-}
-
-static void drbd_get_address(Object *object, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    DrbdAddress *address = drbd_address(object, opaque);
-    InetSocketAddressBase value = {
-        .host = address->host ?: (char *)"",
-        .port = address->port ?: (char *)"",
-    };
-    InetSocketAddressBase *p = &value;
-
-    visit_type_InetSocketAddressBase(v, name, &p, errp);
-}
-
-static void drbd_forget_addresses(void *opaque)
-{
-    DrbdObject *obj = opaque;
-
-    drbd_address_forget(&obj->net.local);
-    drbd_address_forget(&obj->net.peer);
-}
-
-static bool drbd_port_is_valid(const char *port)
-{
-    unsigned value;
-
-    return qemu_strtoui(port, NULL, 10, &value) == 0 && value > 0 &&
-           value <= UINT16_MAX;
-}
-
-static void drbd_set_address(Object *object, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    DrbdObject *obj = DRBD_RESOURCE(object);
-    DrbdAddress *address = drbd_address(object, opaque);
-    g_autoptr(InetSocketAddressBase) value = NULL;
-
-    if (!visit_type_InetSocketAddressBase(v, name, &value, errp)) {
-        return;
-    }
-    if (!value->host[0] || !drbd_port_is_valid(value->port)) {
-        error_setg(errp, "Property '%s' needs a host and a port of 1 to 65535, "
-                   "not '%s:%s'", name, value->host, value->port);
-        return;
-    }
-    if (qatomic_read(&obj->net.busy)) {
-        error_setg(errp, "Property '%s' cannot change while resource '%s' has "
-                   "a connection or tries to: use drbd-disconnect first", name,
-                   obj->id);
-        return;
-    }
-    if (obj->net.running) {
-        aio_wait_bh_oneshot(obj->ctx, drbd_forget_addresses, obj);
-    }
-    g_free(address->host);
-    g_free(address->port);
-    address->host = g_steal_pointer(&value->host);
-    address->port = g_steal_pointer(&value->port);
-    if (obj->core && obj->net.local.host && obj->net.peer.host) {
-        drbd_net_configure(obj, errp);
-    }
-}
-
 /* ----------------------------------------------------------------- others */
 
 static char *drbd_get_protocol(Object *object, Error **errp)
@@ -458,10 +373,6 @@ void drbd_net_options_destroy(DrbdObject *obj)
 {
     g_free(obj->net.options.secret_id);
     g_free(obj->net.secret);
-    g_free(obj->net.local.host);
-    g_free(obj->net.local.port);
-    g_free(obj->net.peer.host);
-    g_free(obj->net.peer.port);
 }
 
 void drbd_net_class_init(ObjectClass *klass)
@@ -482,11 +393,7 @@ void drbd_net_class_init(ObjectClass *klass)
                                   drbd_get_name, drbd_set_name, NULL,
                                   (void *)&drbd_names[i]);
     }
-    object_class_property_add(klass, "local", "InetSocketAddressBase",
-                              drbd_get_address, drbd_set_address, NULL, NULL);
-    object_class_property_add(klass, "peer", "InetSocketAddressBase",
-                              drbd_get_address, drbd_set_address, NULL,
-                              klass);
+    drbd_address_class_init(klass);
     object_class_property_add_str(klass, "protocol", drbd_get_protocol,
                                   drbd_set_protocol);
     object_class_property_add_str(klass, "secret", drbd_get_secret,

@@ -179,6 +179,7 @@ void drbd_net_destroy(DrbdObject *obj)
 {
     assert(!obj->net.running);
     drbd_net_options_destroy(obj);
+    drbd_addresses_destroy(obj);
     qemu_mutex_destroy(&obj->net.fd_lock);
 }
 

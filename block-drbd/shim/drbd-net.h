@@ -6,14 +6,15 @@
  * (unless that is the context, in programs without threads).  The core says
  * what to do; these files own the sockets and move bytes:
  *   drbd-net.c      entering and leaving, the round through the core's queues
- *   drbd-dial.c     listening, accepting, dialling, closing
+ *   drbd-socket.c   what sockets have in common: made, watched, closed
+ *   drbd-dial.c, drbd-listen.c  connections made and accepted
  *   drbd-resolve.c  addresses, names of hosts
  *   drbd-receive.c  bytes and payload that come
  *   drbd-send.c     bytes that go
  *   drbd-peer-io.c  reads and writes of the image on behalf of the peer
  *   drbd-digest.c   digests and authentication
  *   drbd-connect.c  connect, disconnect, waiting for the peer
- *   drbd-net-options.c  properties of the object
+ *   drbd-net-options.c, drbd-address.c  properties of the object
  *
  * Field comments: "ctx" is used in that context alone, "lock" is
  * DrbdObject.lock, "BQL" the main thread, "fd_lock" as named.
@@ -82,6 +83,9 @@ typedef enum DrbdSocketState {
     DRBD_SOCKET_ENDED,              /* the core knows; it waits to be closed */
 } DrbdSocketState;
 
+/* Bytes that one system call may bring beside a payload. */
+#define DRBD_INPUT_BUFFER (256 * KiB)
+
 /* One TCP connection; all of it belongs to ctx. */
 typedef struct DrbdSocket {
     DrbdObject *obj;
@@ -149,13 +153,24 @@ void drbd_net_relock(DrbdObject *obj);
 /* With the lock held: does what the core wants done with sockets. */
 void drbd_net_actions(DrbdObject *obj);
 
-/* ----------------------------------------------------------- drbd-dial.c */
+/* --------------------------------------------- drbd-dial.c, drbd-listen.c */
 
 /* All with the lock held, which they let go for a while. */
 void drbd_net_listen(DrbdObject *obj);
 void drbd_net_unlisten(DrbdObject *obj);
 void drbd_net_dial(DrbdObject *obj, unsigned socket, unsigned timeout_ms);
+
+/* --------------------------------------------------------- drbd-socket.c */
+
+/* With the lock held, which is let go for a while. */
 void drbd_net_close(DrbdObject *obj, unsigned socket);
+/* In ctx, without the lock.  A descriptor or a negative errno. */
+int drbd_bound_socket(const DrbdAddress *address, bool any_port,
+                      const char **failed);
+void drbd_socket_start(DrbdSocket *sock, int fd, DrbdSocketState state);
+/* Closes the descriptor; the core is not told. */
+void drbd_socket_stop(DrbdSocket *sock);
+void drbd_count_descriptor(DrbdObject *obj, int change);
 /* What the socket is to be watched for follows its state; ctx. */
 void drbd_socket_watch(DrbdSocket *sock);
 /* Any thread: ends all connections as if the network had. */
@@ -202,6 +217,13 @@ void drbd_connect_wait(DrbdObject *obj);
 void drbd_connect_end(DrbdObject *obj);
 bool drbd_yank_add(struct BDRVDrbdState *s, Error **errp);
 void drbd_yank_remove(struct BDRVDrbdState *s);
+
+/* -------------------------------------------------------- drbd-address.c */
+
+/* @has: both were given; an error if it is one of them. */
+bool drbd_addresses_given(DrbdObject *obj, bool *has, Error **errp);
+void drbd_addresses_destroy(DrbdObject *obj);
+void drbd_address_class_init(ObjectClass *klass);
 
 /* ---------------------------------------------------- drbd-net-options.c */
 

@@ -15,10 +15,7 @@
 #include "drbd-int.h"
 #include "trace.h"
 
-enum {
-    DRBD_INPUT_BYTES = 256 * KiB,
-    DRBD_READS_AT_ONCE = 8,
-};
+enum { DRBD_READS_AT_ONCE = 8 };
 
 void drbd_socket_ended(DrbdSocket *sock, const char *error)
 {
@@ -182,9 +179,9 @@ static ssize_t drbd_socket_read(DrbdSocket *sock, bool *more)
     }
     iov[msg.msg_iovlen++] = (struct iovec) {
         .iov_base = sock->buffer + sock->end,
-        .iov_len = DRBD_INPUT_BYTES - sock->end,
+        .iov_len = DRBD_INPUT_BUFFER - sock->end,
     };
-    wanted += DRBD_INPUT_BYTES - sock->end;
+    wanted += DRBD_INPUT_BUFFER - sock->end;
     do {
         ret = recvmsg(sock->fd, &msg, MSG_DONTWAIT);
     } while (ret < 0 && errno == EINTR);
