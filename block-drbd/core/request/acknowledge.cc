@@ -33,6 +33,8 @@ Result<void> GuestIo::on_ack(Packet packet, const wire::BlockAck& ack) {
     if (packet != Packet::RecvAck && packet != Packet::WriteAck && packet != Packet::RsWriteAck && !negative)
         return bad_ack(packet, ack, "only two Primaries have writes in conflict, and there is one");
     Request* request = log_.find(ack.id);
+    if (request && request->io == this && request->kind == DRBD_REQUEST_FLUSH && negative)
+        return {};  // a peer without a disk: nothing to flush
     if (!request || request->io != this || !request->changes_data())
         return on_unknown_ack(packet, ack);
     const PeerSide& peer = request->peer;
@@ -122,7 +124,7 @@ void GuestIo::on_peer_lost(Request& request) {
     unconfirmed_--;
     clearable_ -= request.peer.clearable;
     mark_out_of_sync(request.range);
-    if (request.stage == Stage::Done && request.result == 0) {
+    if (request.stage == Stage::Done && request.result == 0 && request.changes_data()) {
         // The guest was told that it is done.
         if (!request.local_ok || !has_disk_ || request.attachment != attachment_)
             lost_writes_ = true;

@@ -136,9 +136,11 @@ class GuestIo {
 
     // P_RECV_ACK, P_WRITE_ACK, P_RS_WRITE_ACK, P_NEG_ACK, P_SUPERSEDED, P_RETRY_WRITE.
     Result<void> on_ack(wire::Packet packet, const wire::BlockAck& ack);
-    // The buffer is released, now or when the guest has it.
+    // The buffer is released, now or when the guest has it.  From Stage::Deliver
+    // on answer() is valid, for that part of the request.
     Result<void> on_data_reply(const wire::DataReply& reply, void* buffer);
     Result<void> on_negative_reply(const wire::BlockAck& ack);  // P_NEG_DREPLY
+    static const void* answer(const Request& request) { return request.answer; }
     void on_packet_left(Request& request, bool sent);
 
     // ---- range locks of a resync ----
@@ -181,6 +183,7 @@ class GuestIo {
     void on_epochs_confirmed();           // or lost: flushes may go on
     void on_room(Request& request);       // it waited to send
     void mark_out_of_sync(const Interval& range);
+    void send_empty_flush(Request& request);
 
   private:
     // docs/decisions/0003: how many must wait for each one at the image.

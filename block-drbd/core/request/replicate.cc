@@ -158,6 +158,29 @@ void GuestIo::send_write(Request& request, const Shape& shape) {
         log_.close_epoch();
 }
 
+// No guest waits for it: it lives in the log alone.
+void GuestIo::send_empty_flush(Request& request) {
+    request.io = this;
+    request.kind = DRBD_REQUEST_FLUSH;
+    request.stage = Stage::Done;
+    request.step = DRBD_STEP_COMPLETE;
+    request.ended = true;
+    request.result = 0;
+    request.range.start = request.range.end = 0;
+    PeerSide& peer = request.peer;
+    peer = {};
+    peer.pieces = 1;
+    outstanding_++;
+    unconfirmed_++;
+    wire::DataWrite write;
+    write.id = log_.handle_of(request);
+    write.flags.set(DataFlag::Flush);
+    write.sequence = link_.next_sequence(volume_);
+    peer.replicated = true;  // even if it cannot be sent, it is lost with the others
+    send(request, wire::encode_write(link_.room(), link_.to(volume_), Packet::Data, write), {});
+    log_.add(request);
+}
+
 void GuestIo::send_out_of_sync(Request& request) {
     if (!link_.is_up() || link_.agreement().version < 96)
         return;

@@ -38,16 +38,23 @@ bool RequestPool::allocate(unsigned size) {
 }
 
 Request* RequestPool::take(DrbdWaiter& waiter, void* owner) {
-    Request* request = free_.pop_front();
+    Request* request = take();
     if (!request) {
         waiter.owner = owner;
         append(waiting_first_, waiting_last_, waiter);
         waited_++;
         return nullptr;
     }
-    in_use_++;
-    request->uses++;
     request->owner = owner;
+    return request;
+}
+
+Request* RequestPool::take() {
+    Request* request = free_.pop_front();
+    if (request) {
+        in_use_++;
+        request->uses++;
+    }
     return request;
 }
 

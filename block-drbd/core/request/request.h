@@ -123,6 +123,7 @@ class RequestPool {
     // Null when all are in use; then the waiter is queued and woken when one
     // is free again.
     Request* take(DrbdWaiter& waiter, void* owner);
+    Request* take();  // or null; for a request that no guest waits for
     void give_back(Request& request);
     Request* at(uint32_t index) { return index < size_ ? &requests_[index] : nullptr; }
 

@@ -45,8 +45,22 @@ uint64_t TransferLog::close_epoch() {
         current_++;
         current_writes_ = current_packets_ = 0;
         current_first_ = nullptr;
+        if (listener_)
+            listener_->on_barrier_sent(current_ - 1);
     }
     return current_ - 1;
+}
+
+void TransferLog::send_empty_flush(unsigned volume) {
+    GuestIo* io = volumes_[volume];
+    if (!io || !link_.is_up() || link_.agreement().version < 100 || link_.has_integrity() || !has_room(1))
+        return;
+    Request* request = pool_.take();
+    if (!request)
+        return;
+    close_epoch();
+    io->send_empty_flush(*request);
+    close_epoch();
 }
 
 void TransferLog::completing(Request& request) {
@@ -98,6 +112,8 @@ Result<void> TransferLog::on_barrier_ack(const wire::BarrierAck& ack) {
         r->peer.confirmed = true;
         r->io->on_confirmed(*r);
     }
+    if (listener_)
+        listener_->on_epoch_confirmed(epoch);
     tell_volumes();
     return {};
 }
@@ -141,13 +157,13 @@ void TransferLog::acknowledged(Request&) {
     unanswered_--;
 }
 
-Request* TransferLog::first_unacknowledged() {
+const Request* TransferLog::first_unacknowledged() const {
     while (cursor_ && cursor_->peer.receive_acks_due + cursor_->peer.write_acks_due == 0)
         cursor_ = LogList::next(*cursor_);
     return cursor_;
 }
 
-uint64_t TransferLog::oldest_unanswered_ms() {
+uint64_t TransferLog::oldest_unanswered_ms() const {
     uint64_t oldest = UINT64_MAX;
     if (const Request* write = first_unacknowledged())
         oldest = write->peer.sent_ms;

@@ -30,6 +30,16 @@ struct TransferLogCounters {
     uint64_t epochs_closed = 0, writes_sent = 0, acks = 0, negative_acks = 0;
 };
 
+class TransferLogListener {
+  public:
+    virtual void on_barrier_sent(uint64_t epoch) = 0;
+    // It and all before it: those writes are stable on the peer.
+    virtual void on_epoch_confirmed(uint64_t epoch) = 0;
+
+  protected:
+    ~TransferLogListener() = default;
+};
+
 class TransferLog {
   public:
     static constexpr uint64_t kEpochAgeMs = 100;
@@ -46,6 +56,7 @@ class TransferLog {
     }
 
     void configure(unsigned max_epoch_size) { max_epoch_size_ = max_epoch_size; }
+    void set_listener(TransferLogListener& listener) { listener_ = &listener; }
     void set_volume(unsigned number, GuestIo* io) { volumes_[number] = io; }  // null: closed
 
     // Ends the current epoch if it has a write.  Returns the number up to which
@@ -54,6 +65,12 @@ class TransferLog {
     bool is_confirmed(uint64_t epoch) const { return writes_.empty() || writes_.first()->peer.epoch > epoch; }
     void on_time();
     uint64_t next_deadline_ms() const;
+
+    // An epoch of its own without data: an empty P_DATA that says FLUSH.  Its
+    // confirmation says that the peer's disk was flushed (design D15).  Not
+    // below protocol 100 or with an integrity algorithm, where it cannot be
+    // said, nor without a free request: then nothing is sent.
+    void send_empty_flush(unsigned volume);
 
     // P_BARRIER_ACK (spec 6.4).
     Result<void> on_barrier_ack(const wire::BarrierAck& ack);
@@ -68,7 +85,7 @@ class TransferLog {
 
     // When the oldest packet was queued that the peer has not answered;
     // UINT64_MAX: none.  What the timeout of requests is measured by (spec 1.4).
-    uint64_t oldest_unanswered_ms();
+    uint64_t oldest_unanswered_ms() const;
     unsigned unconfirmed() const { return writes_.size(); }
     unsigned unanswered() const { return unanswered_ + reads_.size(); }  // writes and reads
     unsigned epochs() const { return writes_.empty() ? 0 : static_cast<unsigned>(writes_.last()->peer.epoch - writes_.first()->peer.epoch) + 1; }
@@ -113,7 +130,7 @@ class TransferLog {
     using LogList = List<Request, &Request::log>;
 
     unsigned queued_max() const { return packets_max(pool_.size()) / 2; }
-    Request* first_unacknowledged();
+    const Request* first_unacknowledged() const;
     void forget(Request& request);
     void resume_waiting();
     void tell_volumes();
@@ -121,6 +138,7 @@ class TransferLog {
     Link& link_;
     RequestPool& pool_;
     GuestIo* volumes_[DRBD_MAX_VOLUMES] = {};
+    TransferLogListener* listener_ = nullptr;
     unsigned max_epoch_size_ = 2048;
     LogList writes_, reads_;
     RequestQueue wait_send_;
@@ -131,7 +149,7 @@ class TransferLog {
     uint64_t lost_through_ = 0, confirmed_through_ = 0;
     unsigned queued_ = 0;             // packets of requests that have not left
     unsigned unanswered_ = 0;         // writes with acknowledgements due
-    Request* cursor_ = nullptr;       // no write before it has any due
+    mutable Request* cursor_ = nullptr;       // no write before it has any due
     bool losing_ = false;
     TransferLogCounters counters_;
 };

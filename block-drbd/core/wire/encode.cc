@@ -216,7 +216,8 @@ Encoded encode_state_change_reply(Room room, const To& to, Packet packet, int32_
 
 Encoded encode_write(Room room, const To& to, Packet packet, const DataWrite& write, uint32_t block) {
     DRBD_ASSERT(write.id != kSyncerId);
-    DRBD_ASSERT(write.size.value != 0);
+    // A flush without data is legal as P_DATA alone.
+    DRBD_ASSERT(write.size.value != 0 || (packet == Packet::Data && write.flags.has(DataFlag::Flush)));
     assert_digest(write.digest);
     const RawData data{write.sector.value, write.id.value, write.sequence, write.flags.bits};
     if (packet == Packet::Data) {
