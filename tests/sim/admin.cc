@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The administrator of admin.h.
+#include "admin.h"
+
+#include <cstring>
+
+#include "world.h"
+
+namespace drbd::sim {
+
+namespace {
+
+bool is(const char* text, const char* other) {
+    return std::strcmp(text, other) == 0;
+}
+
+}  // namespace
+
+Admin::Admin(World& world, Rng random) : world_(world), random_(random) {
+    for (Host& host : host_)
+        host.formatted.resize(world.options().volumes);
+}
+
+void Admin::begin() {
+    again(300 * kMillisecond, &Admin::tick);
+    if (world_.options().failover_every != 0)
+        again(world_.options().failover_every, &Admin::fail_over);
+    if (world_.options().command_every != 0)
+        again(world_.options().command_every, &Admin::command);
+}
+
+void Admin::again(Time mean, void (Admin::*what)()) {
+    world_.queue().after(1 + random_.exponential(mean), [this, mean, what] {
+        if (world_.is_over() || (repairing_ && what != &Admin::tick))
+            return;
+        (this->*what)();
+        again(mean, what);
+    });
+}
+
+void Admin::repair() {
+    repairing_ = true;
+    for (int h = 0; h < 2; h++) {
+        host_[h].down_until = host_[h].keep_apart_until = host_[h].keep_detached_until = 0;
+        end_drains(h);
+    }
+}
+
+void Admin::end_drains(int h) {
+    for (; host_[h].drained > 0; host_[h].drained--)
+        world_.node(h).drain(0, false);
+}
+
+// ----------------------------------------------------------------- tending --
+
+void Admin::tick() {
+    const int first = static_cast<int>(random_.below(2));
+    tend(first);
+    tend(1 - first);
+    const bool well = all_is_well();
+    if (well && !was_well_)
+        world_.trace().line(-1, "all-well");
+    was_well_ = well;
+    ever_well_ |= well;
+    unwell_ = well ? 0 : unwell_ + 1;
+    if (well)
+        victim_ = -1;
+    if (!well)
+        solve();
+}
+
+void Admin::tend(int h) {
+    Node& node = world_.node(h);
+    if (!node.is_running()) {
+        host_[h].drained = 0;
+        host_[h].promotion = 0;
+        if (world_.queue().now() >= host_[h].down_until && (repairing_ || random_.chance(0.3)))
+            node.start();
+        return;
+    }
+    if (node.is_frozen())
+        return;
+    promoted(h);
+    if (world_.guest().runs_on(h) && !node.is_primary())
+        world_.guest().stop();
+    if (node.has_pending_operation())
+        return;
+    if (tend_disks(h) && tend_connection(h))
+        tend_role(h);
+}
+
+// True if there is nothing to do.
+bool Admin::tend_disks(int h) {
+    Node& node = world_.node(h);
+    if (world_.queue().now() < host_[h].keep_detached_until)
+        return true;
+    for (unsigned v = 0; v < world_.options().volumes; v++) {
+        if (drbd_volume_needs_disk(node.core(), v) || !is(node.status(v).disk, "Diskless"))
+            continue;
+        if (!host_[h].formatted[v]) {
+            host_[h].formatted[v] = node.create_md(v) != 0;
+            return false;
+        }
+        node.attach(v);
+        return false;
+    }
+    return true;
+}
+
+bool Admin::tend_connection(int h) {
+    Node& node = world_.node(h);
+    if (world_.queue().now() < host_[h].keep_apart_until || !is(node.connection_status().state, "StandAlone"))
+        return true;
+    if (victim_ == h && node.is_primary())
+        return true;  // it is made Secondary first
+    node.connect(victim_ == h);
+    return false;
+}
+
+bool Admin::are_reachable() const {
+    for (int h = 0; h < 2; h++)
+        if (!world_.node(h).is_running() || world_.node(h).is_frozen())
+            return false;
+    return !world_.net().is_partitioned();
+}
+
+bool Admin::is_up_to_date(int h) const {
+    for (unsigned v = 0; v < world_.options().volumes; v++)
+        if (!is(world_.node(h).status(v).disk, "UpToDate"))
+            return false;
+    return true;
+}
+
+// Nobody has good data that could be reached.
+bool Admin::needs_force(int h) const {
+    if (!initialised_)
+        return h == primary_;
+    if (host_[h].refused < 10 || !are_reachable())
+        return false;
+    return !is_up_to_date(1 - h);
+}
+
+void Admin::tend_role(int h) {
+    Node& node = world_.node(h);
+    Node& other = world_.node(1 - h);
+    const bool should = h == primary_ && victim_ != h;
+    if (should && !node.is_primary()) {
+        if (are_reachable() && other.is_primary())
+            return;  // first that one goes
+        host_[h].forced = needs_force(h);
+        host_[h].promotion = node.set_role(true, host_[h].forced);
+        if (host_[h].promotion == 0)
+            host_[h].refused++;
+        promoted(h);
+    } else if (!should && node.is_primary()) {
+        if (world_.guest().runs_on(h))
+            world_.guest().stop();
+        if (node.requests_in_flight() == 0)
+            node.set_role(false, false);
+    } else if (should && !world_.guest().is_running() && host_[h].promotion == 0) {
+        world_.guest().begin(h, true);  // it never stopped being Primary
+    }
+}
+
+// Looks at what became of a promotion.
+void Admin::promoted(int h) {
+    if (host_[h].promotion == 0)
+        return;
+    const Operation* operation = world_.node(h).operation(host_[h].promotion);
+    if (!operation || operation->pending)
+        return;
+    host_[h].promotion = 0;
+    if (!operation->success || !world_.node(h).is_primary()) {
+        host_[h].refused++;
+        return;
+    }
+    host_[h].refused = 0;
+    if (h != primary_)
+        return;  // it has been decided otherwise meanwhile
+    if (world_.guest().is_running())
+        world_.guest().on_process_died(world_.guest().host(), false);  // two at once: the older one's is over
+    world_.guest().begin(h, host_[h].forced);
+    initialised_ = true;
+}
+
+// ----------------------------------------------------------------- trouble --
+
+void Admin::solve() {
+    const bool apart = are_reachable() && is(world_.node(0).connection_status().state, "StandAlone") &&
+                       is(world_.node(1).connection_status().state, "StandAlone");
+    const bool split = are_reachable() && (world_.node(0).has_split_brain() || world_.node(1).has_split_brain());
+    bool one_alone = false;
+    for (int h = 0; h < 2 && are_reachable(); h++)
+        one_alone |= is(world_.node(h).connection_status().state, "StandAlone") && world_.queue().now() >= host_[h].keep_apart_until;
+    apart_ = apart || split || one_alone ? apart_ + 1 : 0;
+    if ((split && apart_ > 3) || apart_ > 20) {
+        if (victim_ < 0) {
+            victim_ = 1 - primary_;
+            world_.trace().line(victim_, "victim");
+        }
+    }
+    if (apart_ <= 60 && unwell_ <= (repairing_ ? 1500u : 8000u))
+        return;
+    // Nothing helped: fresh metadata on the one whose data may go.
+    const int h = victim_ >= 0 ? victim_ : 1 - primary_;
+    Node& node = world_.node(h);
+    if (!are_reachable() || node.has_pending_operation() || !is_up_to_date(primary_) || h == primary_)
+        return;
+    if (node.is_primary() && node.requests_in_flight() > 0)
+        return;
+    world_.trace().line(h, "recreate");
+    recreated_++;
+    apart_ = unwell_ = 0;
+    node.kill();
+    host_[h].formatted.assign(world_.options().volumes, false);
+}
+
+void Admin::fail_over() {
+    if (!ever_well_ || victim_ >= 0 || world_.queue().now() < host_[0].keep_apart_until)
+        return;
+    Node& old = world_.node(primary_);
+    world_.trace().line(primary_, "fail-over");
+    if (random_.chance(0.4) && old.is_running()) {
+        host_[primary_].down_until = world_.queue().now() + random_.exponential(5 * kSecond);
+        random_.chance(0.5) ? old.kill() : old.lose_power();
+    }
+    primary_ = 1 - primary_;
+}
+
+void Admin::command() {
+    if (!ever_well_)
+        return;
+    const int h = static_cast<int>(random_.below(2));
+    Node& node = world_.node(h);
+    const unsigned v = static_cast<unsigned>(random_.below(world_.options().volumes));
+    if (!node.is_running() || node.is_frozen() || node.has_pending_operation())
+        return;
+    const Time soon = world_.queue().now() + random_.exponential(3 * kSecond);
+    gave_commands_ = true;
+    switch (random_.below(10)) {
+    case 0:
+    case 1:
+        host_[h].keep_apart_until = soon;
+        node.disconnect(false);
+        break;
+    case 2:
+        host_[h].keep_apart_until = soon;
+        node.disconnect(true);
+        break;
+    case 3: node.invalidate(v); break;
+    case 4: node.invalidate_remote(v); break;
+    case 5: node.outdate(v); break;
+    case 6:
+        host_[h].keep_detached_until = soon;
+        node.detach(v, random_.chance(0.3));
+        break;
+    case 7:
+        if (node.is_primary())
+            break;
+        host_[h].keep_detached_until = soon;
+        node.leave(v);
+        break;
+    case 8:
+        host_[h].drained++;
+        node.drain(0, true);
+        world_.queue().after(random_.below(2 * kSecond), [this, h] { end_drains(h); });
+        break;
+    case 9: node.new_current_uuid(v, false); break;
+    }
+}
+
+bool Admin::all_is_well() const {
+    unsigned primaries = 0;
+    for (int h = 0; h < 2; h++) {
+        const Node& node = world_.node(h);
+        if (!node.is_running() || node.is_frozen() || !is_up_to_date(h))
+            return false;
+        primaries += node.is_primary();
+        for (unsigned v = 0; v < world_.options().volumes; v++) {
+            const DrbdVolumeStatus s = node.status(v);
+            if (!is(s.connection, "Connected") || !is(s.peer_disk, "UpToDate"))
+                return false;
+        }
+    }
+    return primaries == 1;
+}
+
+std::string Admin::describe() const {
+    std::string text;
+    for (int h = 0; h < 2; h++) {
+        text += std::string(h == 0 ? "A" : "; B");
+        Node& node = world_.node(h);
+        if (!node.is_running()) {
+            text += " down";
+            continue;
+        }
+        const DrbdConnectionStatus c = node.connection_status();
+        text += std::string(" ") + (node.is_primary() ? "Primary" : "Secondary") + " " + c.state + " (" + c.reason + ")";
+        for (unsigned v = 0; v < world_.options().volumes; v++) {
+            const DrbdVolumeStatus s = node.status(v);
+            text += std::string(" ") + s.connection + " " + s.disk + "/" + s.peer_disk + " oos " +
+                    std::to_string(s.out_of_sync_bytes) + (s.busy ? " busy" : "");
+        }
+        text += " guest requests " + std::to_string(node.requests_in_flight());
+    }
+    return text;
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The checker of as_if_crashed.h.
+#include "checkers/as_if_crashed.h"
+
+#include "checkers/metadata_view.h"
+
+namespace drbd::sim {
+
+namespace {
+
+HandshakeNode handshake_node(const MetadataView& metadata) {
+    return {.uuids = metadata.superblock.uuids, .bits_set = 0, .crashed_primary = metadata.crashed_primary(),
+            .discard_my_data = false, .role = Role::Secondary, .disk = metadata.disk_state()};
+}
+
+bool differs(const Disk* const disks[2], const View views[2], uint64_t block) {
+    const uint64_t end = disks[0]->image().sectors();
+    for (uint64_t s = block * 8; s < block * 8 + 8 && s < end; s++)
+        if (disks[0]->value(views[0], s) != disks[1]->value(views[1], s))
+            return true;
+    return false;
+}
+
+std::string describe(const Disk* const disks[2], const View views[2], uint64_t block, const MetadataView metadata[2]) {
+    std::string text = "block " + std::to_string(block) + " differs (";
+    const char* name[] = {"current", "stable"};
+    for (int i = 0; i < 2; i++) {
+        char line[300];
+        const auto& u = metadata[i].superblock.uuids;
+        std::snprintf(line, sizeof line, "%c %s %llX:%llX:%llX:%llX flags %x", 'A' + i, name[views[i] == View::Stable],
+                      static_cast<unsigned long long>(u.current), static_cast<unsigned long long>(u.bitmap),
+                      static_cast<unsigned long long>(u.history[0]), static_cast<unsigned long long>(u.history[1]),
+                      metadata[i].superblock.flags.bits);
+        text += line;
+        for (uint64_t s = block * 8; s < block * 8 + 8 && s < disks[0]->image().sectors(); s++)
+            text += " " + std::to_string(disks[i]->value(views[i], s) >> 12);
+        text += i == 0 ? "; " : ")";
+    }
+    return text;
+}
+
+}  // namespace
+
+std::string check_as_if_crashed(const History& history, const Disk* const disks[2], const View views[2]) {
+    MetadataView metadata[2];
+    for (int i = 0; i < 2; i++) {
+        metadata[i] = read_superblock(*disks[i], views[i]);
+        if (!metadata[i].valid)
+            return "";  // nobody can attach it
+    }
+    HandshakeInput input;
+    input.self = handshake_node(metadata[0]);
+    input.peer = handshake_node(metadata[1]);
+    input.resolve_conflicts = true;
+    HandshakeInput seen;
+    seen.self = input.peer;
+    seen.peer = input.self;
+    const HandshakeDecision a = decide_sync(input);
+    const HandshakeDecision b = decide_sync(seen);
+    if (a.refused() || b.refused())
+        return "";
+    if (a.direction != mirrored(b.direction) || a.amount != b.amount)
+        return std::string("as_if_crashed: verdicts are not mirrored: ") + a.reason + "; " + b.reason;
+    if (a.amount == SyncAmount::Full && a.direction != Direction::None)
+        return "";
+    if (metadata[0].is_inconsistent() && metadata[1].is_inconsistent())
+        return "";  // nobody claims to have the data
+    std::vector<bool> bits[2];
+    for (const uint64_t block : history.touched()) {
+        if (!differs(disks, views, block))
+            continue;
+        if (a.direction == Direction::None)
+            return "as_if_crashed: no resync (" + std::string(a.reason) + "), but " + describe(disks, views, block, metadata);
+        if (bits[0].empty())
+            for (int i = 0; i < 2; i++)
+                bits[i] = read_bits(*disks[i], views[i], metadata[i]);
+        if (!bits[0][block] && !bits[1][block])
+            return "as_if_crashed: " + std::string(a.reason) + ", but no bit is set: " + describe(disks, views, block, metadata);
+    }
+    return "";
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Promise: were both nodes to die now, by loss of power or of their process,
+// what their disks hold would lead to a resync that covers every block that
+// differs, or to a refusal (split brain, unrelated data); never to "no resync"
+// with different data.  So every block that differs is in a bitmap or in the
+// activity log of one of the two disks.
+// Verified: from the stable or current bytes of both disks; the verdict is that
+// of core/generation, both ends asked, and they must be mirrored.
+// Not verified: that the direction is the right one (completed_writes and
+// reads do); power cuts that keep a part of a cache (the simulation has them).
+#pragma once
+
+#include <string>
+
+#include "checkers/history.h"
+
+namespace drbd::sim {
+
+std::string check_as_if_crashed(const History& history, const Disk* const disks[2], const View views[2]);
+
+}  // namespace drbd::sim

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The history of history.h.
+#include "checkers/history.h"
+
+#include <algorithm>
+
+namespace drbd::sim {
+
+namespace {
+
+uint64_t value_in(const Written& write, uint64_t sector) {
+    return write.zeroes ? 0 : write.write_id << 12 | (sector - write.sector);
+}
+
+}  // namespace
+
+History::List& History::list(uint64_t sector) {
+    uint32_t index = lists_.get(sector);
+    if (index == 0) {
+        const uint64_t block = sector / 8;
+        bool new_block = true;
+        for (uint64_t s = block * 8; s < block * 8 + 8 && s < lists_.size(); s++)
+            new_block &= lists_.get(s) == 0;
+        if (new_block)
+            touched_.push_back(block);
+        // A new disk holds zeroes.
+        all_.push_back({Entry{.value = 0, .write_id = 0, .issued = 0, .ended = 1}});
+        sector_of_.push_back(sector);
+        index = static_cast<uint32_t>(all_.size());
+        lists_.set(sector, index);
+    }
+    return all_[index - 1];
+}
+
+void History::prune(List& entries) {
+    const uint64_t oldest = reads_.empty() ? clock_ + 1 : *reads_.begin();
+    if (entries.size() > 1)
+        std::erase_if(entries, [&](const Entry& e) { return e.superseded_stable != 0 && e.superseded < oldest; });
+}
+
+void History::begin_write(const Written& write) {
+    in_flight_.push_back(write);
+    for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
+        list(s).push_back({.value = value_in(write, s), .write_id = write.write_id, .issued = write.issued, .ended = 0});
+}
+
+void History::end_write(Written& write, bool success) {
+    write.ended = tick();
+    std::erase_if(in_flight_, [&](const Written& w) { return w.write_id == write.write_id; });
+    for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
+        for (Entry& e : list(s)) {
+            if (e.write_id == write.write_id)
+                e.ended = write.ended;
+            else if (success && e.ended != 0 && e.ended < write.issued && e.superseded == 0)
+                e.superseded = write.ended;
+        }
+}
+
+void History::flushed(const Written& write) {
+    const uint64_t now = tick();
+    for (uint64_t s = write.sector; s < write.sector + write.sectors; s++) {
+        List& entries = list(s);
+        for (Entry& e : entries)
+            if (e.write_id != write.write_id && e.ended != 0 && e.ended < write.issued && e.superseded_stable == 0)
+                e.superseded_stable = now;
+        prune(entries);
+    }
+}
+
+void History::guest_died() {
+    const uint64_t now = tick();
+    for (const Written& write : in_flight_)
+        for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
+            for (Entry& e : list(s))
+                if (e.write_id == write.write_id)
+                    e.ended = now;
+    in_flight_.clear();
+    reads_.clear();
+}
+
+bool History::readable(uint64_t sector, uint64_t value, uint64_t issued) const {
+    const uint32_t index = lists_.get(sector);
+    if (index == 0)
+        return value == 0;
+    return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
+        return e.value == value && (e.superseded == 0 || e.superseded > issued);
+    });
+}
+
+bool History::at_least(const Written& write, uint64_t sector, uint64_t value) const {
+    return std::ranges::any_of(all_[lists_.get(sector) - 1], [&](const Entry& e) {
+        return e.value == value && (e.write_id == write.write_id || e.ended == 0 || e.ended > write.issued);
+    });
+}
+
+bool History::survived(int host, uint64_t sector, uint64_t value) const {
+    const uint32_t index = lists_.get(sector);
+    if (index == 0)
+        return value == 0;
+    return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
+        return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.superseded < power_lost_[host]));
+    });
+}
+
+void History::begin_stint(const Disk& disk) {
+    const uint64_t now = tick();
+    stint_began_ = now;
+    base_is_stable_ = false;
+    auto add = [&](List& entries, uint64_t value) {
+        for (const Entry& e : entries)
+            if (e.value == value)
+                return;
+        entries.push_back({.value = value, .write_id = 0, .issued = 0, .ended = 1});
+    };
+    for (size_t i = 0; i < all_.size(); i++) {
+        const uint64_t sector = sector_of_[i];
+        List& entries = all_[i];
+        const uint64_t current = disk.value(View::Current, sector);
+        add(entries, current);
+        add(entries, disk.value(View::Stable, sector));
+        bool found = false;
+        for (auto e = entries.rbegin(); e != entries.rend(); ++e) {
+            if (!found && e->value == current) {
+                found = true;
+                e->superseded = e->superseded_stable = 0;
+            } else if (e->superseded == 0) {
+                e->superseded = now;
+            }
+        }
+    }
+    disk.image().for_each_volatile([&](uint64_t sector, uint64_t value) {
+        List& entries = list(sector);
+        const size_t before = entries.size();
+        add(entries, value);
+        if (entries.size() != before)
+            entries.back().superseded = now;
+    });
+}
+
+void History::base_flushed() {
+    if (base_is_stable_)
+        return;
+    base_is_stable_ = true;
+    const uint64_t now = tick();
+    for (List& entries : all_) {
+        for (Entry& e : entries)
+            if (e.issued < stint_began_ && e.superseded != 0 && e.superseded_stable == 0)
+                e.superseded_stable = now;
+        prune(entries);
+    }
+}
+
+std::string History::describe(uint64_t sector) const {
+    const uint32_t index = lists_.get(sector);
+    if (index == 0)
+        return "never written";
+    std::string text;
+    for (const Entry& e : all_[index - 1])
+        text += " [write " + std::to_string(e.write_id) + (e.value == 0 ? " zero" : "") + " " + std::to_string(e.issued) + "-" +
+                std::to_string(e.ended) + " superseded " + std::to_string(e.superseded) + " stable " +
+                std::to_string(e.superseded_stable) + "]";
+    return text;
+}
+
+}  // namespace drbd::sim

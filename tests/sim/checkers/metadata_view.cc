@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Reads what metadata_view.h describes.
+#include "checkers/metadata_view.h"
+
+#include <memory>
+
+#include "core/base/units.h"
+#include "metafmt/activity_log_replay.h"
+#include "metafmt/bitmap_layout.h"
+
+namespace drbd::sim {
+
+DiskState MetadataView::disk_state() const {
+    switch (metafmt::stored_disk_state(superblock.flags)) {
+    case metafmt::StoredDiskState::Inconsistent: return DiskState::Inconsistent;
+    case metafmt::StoredDiskState::Outdated: return DiskState::Outdated;
+    case metafmt::StoredDiskState::Consistent:
+    case metafmt::StoredDiskState::UpToDate: return DiskState::UpToDate;  // fencing is off
+    }
+    return DiskState::Inconsistent;
+}
+
+bool MetadataView::knows(uint64_t uuid) const {
+    const metafmt::Uuids& u = superblock.uuids;
+    for (uint64_t own : {u.current, u.bitmap, u.history[0], u.history[1]})
+        if (own != 0 && (own | 1) == (uuid | 1))
+            return true;
+    return false;
+}
+
+MetadataView read_superblock(const Disk& disk, View view) {
+    MetadataView result;
+    const Sector size = whole_sectors(Bytes(disk.metadata_device_bytes()));
+    const auto at = metafmt::superblock_position(disk.placement(), size);
+    if (!at.ok())
+        return result;
+    uint8_t block[kBlockSize];
+    disk.read_bytes(view, true, to_bytes(at.value()).value, block, sizeof block);
+    const auto decoded = metafmt::decode_superblock(metafmt::ConstBlock(block));
+    if (!decoded.ok())
+        return result;
+    const auto layout = metafmt::layout_of_superblock(decoded.value(), disk.placement(), size);
+    if (!layout.ok())
+        return result;
+    result.superblock = decoded.value();
+    result.layout = layout.value();
+    result.valid = true;
+    return result;
+}
+
+std::vector<bool> read_bits(const Disk& disk, View view, const MetadataView& metadata) {
+    const uint64_t blocks = divide_up(disk.shape().image_bytes, kBlockSize);
+    const bool all = metadata.superblock.flags.has(metafmt::MdFlag::FullSync);
+    std::vector<bool> bits(blocks, all);
+    if (all)
+        return bits;
+    std::vector<uint8_t> bytes(round_up(divide_up(blocks, 8), 512));
+    disk.read_bytes(view, true, to_bytes(metadata.layout.bitmap).value, bytes.data(), bytes.size());
+    for (uint64_t b = 0; b < blocks; b++)
+        bits[b] = bytes[b / 8] >> (b % 8) & 1;
+    if (!metadata.superblock.needs_replay())
+        return bits;
+    std::vector<uint8_t> ring(to_bytes(metadata.layout.al.size()).value);
+    disk.read_bytes(view, true, to_bytes(metadata.layout.activity_log).value, ring.data(), ring.size());
+    const auto replay = std::make_unique<metafmt::ActivityLogReplay>();
+    replay->read(ring, metadata.superblock);
+    if (!replay->check_usable(metadata.superblock).ok())
+        return std::vector<bool>(blocks, true);
+    replay->for_each_hot_extent([&](uint32_t extent) {
+        for (uint64_t b = extent * kBlocksPerExtent; b < (extent + 1) * kBlocksPerExtent && b < blocks; b++)
+            bits[b] = true;
+    });
+    return bits;
+}
+
+}  // namespace drbd::sim

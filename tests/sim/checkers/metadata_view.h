@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A disk's metadata as who comes after a crash would read it: superblock, and
+// the bitmap with the activity log applied.  From bytes alone.
+#pragma once
+
+#include <vector>
+
+#include "core/generation/sync_handshake.h"
+#include "disk.h"
+#include "metafmt/superblock.h"
+
+namespace drbd::sim {
+
+struct MetadataView {
+    bool valid = false;  // a superblock of ours
+    metafmt::Superblock superblock;
+    metafmt::Layout layout;
+
+    bool is_inconsistent() const { return !superblock.flags.has(metafmt::MdFlag::Consistent); }
+    bool crashed_primary() const {
+        return superblock.flags.has(metafmt::MdFlag::CrashedPrimary) || superblock.needs_replay();
+    }
+    DiskState disk_state() const;
+    // A generation with this identifier is in this disk's past or present.
+    bool knows(uint64_t uuid) const;
+};
+
+MetadataView read_superblock(const Disk& disk, View view);
+
+// Bits of the bitmap, one a block of 4 KiB, the hot extents marked if they count.
+std::vector<bool> read_bits(const Disk& disk, View view, const MetadataView& metadata);
+
+}  // namespace drbd::sim

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The disks of disk.h.
+#include "disk.h"
+
+#include <cstring>
+
+#include "core/base/assert.h"
+
+namespace drbd::sim {
+
+void stamp(void* buffer, uint64_t sectors, const uint64_t* values) {
+    auto* at = static_cast<uint8_t*>(buffer);
+    for (uint64_t i = 0; i < sectors; i++, at += 512) {
+        std::memcpy(at, &values[i], 8);
+        std::memcpy(at + 504, &values[i], 8);
+    }
+}
+
+uint64_t value_of(const void* sector) {
+    uint64_t first, last;
+    std::memcpy(&first, sector, 8);
+    std::memcpy(&last, static_cast<const uint8_t*>(sector) + 504, 8);
+    return first == last ? first : kTornValue;
+}
+
+namespace {
+
+uint64_t first_metadata_sector(const DiskShape& shape) {
+    if (!shape.internal)
+        return 0;
+    const auto layout = metafmt::layout_for_creation(metafmt::Placement::internal(), Sector(shape.image_bytes / 512), {});
+    DRBD_ASSERT(layout.ok());
+    return layout.value().first_sector().value;
+}
+
+uint64_t metadata_sectors(const DiskShape& shape) {
+    return shape.internal ? shape.image_bytes / 512 - first_metadata_sector(shape) : shape.metadata_bytes / 512;
+}
+
+}  // namespace
+
+Disk::Disk(const DiskShape& shape)
+    : shape_(shape),
+      metadata_begin_(first_metadata_sector(shape)),
+      image_(shape.image_bytes / 512),
+      metadata_(metadata_sectors(shape)) {}
+
+void Disk::read_bytes(View view, bool metadata_device, uint64_t offset, void* buffer, uint64_t bytes) const {
+    auto* at = static_cast<uint8_t*>(buffer);
+    for (uint64_t sector = offset / 512; sector < (offset + bytes) / 512; sector++, at += 512) {
+        const bool metadata = (metadata_device || shape_.internal) && sector >= metadata_begin_;
+        if (metadata) {
+            const uint64_t i = sector - metadata_begin_;
+            const SectorBytes content = view == View::Current ? metadata_.current(i) : metadata_.stable(i);
+            std::memcpy(at, content.data(), 512);
+        } else {
+            std::memset(at, 0, 512);
+            const uint64_t content = value(view, sector);
+            stamp(at, 1, &content);
+        }
+    }
+}
+
+uint32_t Disk::take_write() {
+    if (free_writes_.empty()) {
+        writes_.emplace_back();
+        return static_cast<uint32_t>(writes_.size() - 1);
+    }
+    const uint32_t handle = free_writes_.back();
+    free_writes_.pop_back();
+    return handle;
+}
+
+uint32_t Disk::write_values(uint64_t sector, std::vector<uint64_t> values, bool fua) {
+    DRBD_ASSERT(sector + values.size() <= image_.sectors());
+    const uint32_t handle = take_write();
+    Write& write = writes_[handle];
+    write.used = true;
+    write.bytes = false;
+    write.fua = fua;
+    write.sector = sector;
+    write.values = std::move(values);
+    return handle;
+}
+
+uint32_t Disk::write_bytes(bool metadata_device, uint64_t offset, const void* buffer, uint64_t bytes, bool fua) {
+    // The core writes bytes to metadata alone.
+    DRBD_ASSERT((metadata_device || shape_.internal) && offset / 512 >= metadata_begin_);
+    const uint32_t handle = take_write();
+    Write& write = writes_[handle];
+    write.used = write.bytes = true;
+    write.fua = fua;
+    write.sector = offset / 512 - metadata_begin_;
+    write.content.resize(bytes / 512);
+    std::memcpy(write.content.data(), buffer, bytes);
+    DRBD_ASSERT(write.sector + write.content.size() <= metadata_.sectors());
+    return handle;
+}
+
+void Disk::land(Write& write, uint64_t index) {
+    if (write.bytes)
+        metadata_.land(write.sector + index, write.content[index], write.fua);
+    else
+        image_.land(write.sector + index, write.values[index], write.fua);
+}
+
+void Disk::end_write(uint32_t handle, bool ok, Rng& random) {
+    Write& write = writes_[handle];
+    DRBD_ASSERT(write.used);
+    const uint64_t sectors = write.bytes ? write.content.size() : write.values.size();
+    const bool some = !ok && random.chance(0.5);
+    if (!ok)
+        write.fua = false;  // nothing was promised
+    for (uint64_t i = 0; i < sectors; i++)
+        if (ok || (some && random.chance(0.5)))
+            land(write, i);
+    write.used = false;
+    free_writes_.push_back(handle);
+}
+
+void Disk::end_flush(const FlushPosition& position, bool metadata_device) {
+    if (metadata_device || shape_.internal)
+        metadata_.flush_end(position.metadata);
+    if (!metadata_device || shape_.internal)
+        image_.flush_end(position.image);
+}
+
+void Disk::abandon_writes(Rng& random) {
+    for (uint32_t handle = 0; handle < writes_.size(); handle++)
+        if (writes_[handle].used)
+            end_write(handle, random.chance(0.4), random);
+}
+
+void Disk::lose_cache_of_process(Rng& random) {
+    image_.lose_power(random);
+}
+
+void Disk::lose_power(Rng& random) {
+    abandon_writes(random);
+    image_.lose_power(random);
+    metadata_.lose_power(random);
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What goes wrong (faults.h), and how often.
+#include "faults.h"
+
+#include "world.h"
+
+namespace drbd::sim {
+
+namespace {
+
+void draw_shape(Options& o, Rng& r) {
+    // Many are small, so that everything meets; some have more extents than the
+    // activity log has slots.
+    const unsigned size = static_cast<unsigned>(r.below(10));
+    o.image_bytes = size < 5 ? (1 + r.below(16)) << 20 : size < 7 ? 4096 * (16 + r.below(2048)) : (280 + r.below(60)) << 20;
+    o.internal = r.chance(0.3);
+    o.al_extents = r.chance(0.8) ? 67 : 1237;
+    o.on_io_error = r.chance(0.7) ? DRBD_ON_IO_ERROR_DETACH : DRBD_ON_IO_ERROR_PASS_ON;
+    o.max_requests = r.chance(0.2) ? static_cast<unsigned>(4 + r.below(16)) : 0;
+    o.skip_initial_sync = r.chance(0.3);
+    o.disk_latency = 20 + r.below(400);
+    o.volumes = r.chance(0.2) ? 2 : 1;
+}
+
+void draw_connection(Options& o, Rng& r) {
+    o.link.latency = 20 + r.exponential(200);
+    o.link.jitter = r.chance(0.5) ? r.below(1000) : 20;
+    o.link.window = r.chance(0.2) ? 4096 + r.below(8192) : 64 << 10 << r.below(4);
+    o.timeout = static_cast<unsigned>(r.between(10, 60));
+    o.ping_timeout = static_cast<unsigned>(r.between(3, 10));
+    o.connect_int = static_cast<unsigned>(r.between(1, 5));
+    o.ping_int = static_cast<unsigned>(r.between(1, 10));
+    o.ko_count = static_cast<unsigned>(r.between(1, 7));
+    o.max_epoch_size = r.chance(0.2) ? static_cast<unsigned>(1 + r.below(20)) : 0;
+    const unsigned version = static_cast<unsigned>(r.below(10));
+    o.version_max = version < 6 ? 101 : version < 8 ? 100 : version < 9 ? 95 : static_cast<unsigned>(r.between(86, 99));
+    o.features_given = r.chance(0.2);
+    o.features = o.features_given ? static_cast<uint32_t>(r.below(16)) : 0;
+    o.small_reads = r.chance(0.2) ? 0.5 : 0;
+    o.short_sends = r.chance(0.3) ? 0.2 : 0.01;
+    o.late_sends = r.chance(0.5) ? 0.2 : 0;
+    const unsigned protocol = static_cast<unsigned>(r.below(10));
+    o.protocol = protocol < 7 ? DRBD_PROTOCOL_C : protocol < 8 ? DRBD_PROTOCOL_B : DRBD_PROTOCOL_A;
+    for (double& rate : o.clock_rate)
+        rate = r.chance(0.3) ? 0.9 + static_cast<double>(r.below(21)) / 100 : 1;
+}
+
+void draw_guest(Options& o, Rng& r) {
+    o.depth = static_cast<unsigned>(1 + r.below(r.chance(0.3) ? 32 : 8));
+    o.think = r.exponential(1000);
+    o.reads = r.chance(0.5) ? 0.2 : 0.05;
+    o.flushes = r.chance(0.7) ? 0.05 : r.chance(0.5) ? 0.3 : 0.005;
+    o.fua = r.chance(0.5) ? 0.1 : 0;
+    o.zeroes = r.chance(0.5) ? 0.05 : 0;
+    o.discards = r.chance(0.5) ? 0.05 : 0;
+    o.large = r.chance(0.3) ? 0.1 : 0.01;
+    o.hot_spots = static_cast<unsigned>(1 + r.below(8));
+}
+
+Time rare(Rng& r, double chance, Time low, Time high) {
+    return r.chance(chance) ? r.between(low, high) : 0;
+}
+
+}  // namespace
+
+Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
+    Rng r(seed * 0x2545f4914f6cdd1du + 1);
+    Options o;
+    o.requests = requests;
+    draw_shape(o, r);
+    draw_connection(o, r);
+    draw_guest(o, r);
+    // All is drawn, whatever is wanted: fewer kinds leave the rest as it is.
+    Options f;
+    f.kill_every = rare(r, 0.5, 500 * kMillisecond, 20 * kSecond);
+    f.power_every = rare(r, 0.4, 500 * kMillisecond, 20 * kSecond);
+    f.freeze_every = rare(r, 0.3, kSecond, 30 * kSecond);
+    f.cut_every = rare(r, 0.5, 200 * kMillisecond, 10 * kSecond);
+    f.stall_every = rare(r, 0.3, 100 * kMillisecond, 5 * kSecond);
+    f.partition_every = rare(r, 0.4, kSecond, 20 * kSecond);
+    f.failover_every = rare(r, 0.6, kSecond, 20 * kSecond);
+    f.command_every = rare(r, 0.4, 300 * kMillisecond, 10 * kSecond);
+    f.process_cache = r.chance(0.3) ? 1 : 0;
+    f.slow_io = r.chance(0.4) ? 0.01 : 0;
+    for (double* error : {&f.read_error, &f.write_error, &f.flush_error, &f.metadata_error})
+        *error = r.chance(0.15) ? 0.0002 + static_cast<double>(r.below(20)) / 10000 : 0;
+    if (kinds & kFaultKill)
+        o.kill_every = f.kill_every, o.process_cache = f.process_cache;
+    if (kinds & kFaultPower)
+        o.power_every = f.power_every;
+    if (kinds & kFaultFreeze)
+        o.freeze_every = f.freeze_every;
+    if (kinds & kFaultCut)
+        o.cut_every = f.cut_every, o.stall_every = f.stall_every, o.partition_every = f.partition_every;
+    if (kinds & kFaultDisk) {
+        o.slow_io = f.slow_io;
+        o.read_error = f.read_error;
+        o.write_error = f.write_error;
+        o.flush_error = f.flush_error;
+        o.metadata_error = f.metadata_error;
+    }
+    if (kinds & kFaultFailover)
+        o.failover_every = f.failover_every;
+    if (kinds & kFaultAdmin)
+        o.command_every = f.command_every;
+    // A guest that fails over needs time to do so.
+    return o;
+}
+
+void Faults::begin() {
+    const Options& o = world_.options();
+    every(o.kill_every, &Faults::kill);
+    every(o.power_every, &Faults::power);
+    every(o.freeze_every, &Faults::freeze);
+    every(o.cut_every, &Faults::cut);
+    every(o.stall_every, &Faults::stall);
+    every(o.partition_every, &Faults::partition);
+}
+
+void Faults::every(Time mean, void (Faults::*what)()) {
+    if (mean == 0)
+        return;
+    world_.queue().after(random_.exponential(mean), [this, mean, what] {
+        if (stopped_ || world_.is_over())
+            return;
+        (this->*what)();
+        every(mean, what);
+    });
+}
+
+void Faults::stop() {
+    stopped_ = true;
+    world_.net().set_partition(false);
+    for (int h = 0; h < 2; h++)
+        world_.node(h).freeze(false);
+}
+
+void Faults::kill() {
+    const int h = somebody();
+    const bool both = random_.chance(world_.options().both_at_once);
+    for (int i = 0; i < 2; i++)
+        if (i == h || both) {
+            world_.admin().stay_down(i, world_.queue().now() + random_.exponential(random_.chance(0.5) ? 100 * kMillisecond : 5 * kSecond));
+            world_.node(i).kill();
+        }
+}
+
+void Faults::power() {
+    const int h = somebody();
+    const bool both = random_.chance(world_.options().both_at_once);
+    for (int i = 0; i < 2; i++)
+        if (i == h || both) {
+            world_.admin().stay_down(i, world_.queue().now() + random_.exponential(5 * kSecond));
+            world_.node(i).lose_power();
+        }
+}
+
+void Faults::freeze() {
+    const int h = somebody();
+    world_.node(h).freeze(true);
+    const Time time = random_.chance(0.7) ? random_.below(2 * kSecond) : random_.below(60 * kSecond);
+    world_.queue().after(time, [this, h] { world_.node(h).freeze(false); });
+}
+
+void Faults::cut() {
+    const std::vector<End> ends = world_.net().live_ends();
+    if (ends.empty())
+        return;
+    const End end = ends[random_.below(ends.size())];
+    world_.trace().line(-1, "cut", end);
+    if (random_.chance(0.2))
+        world_.net().silence(end);
+    else
+        world_.net().cut(end, random_.chance(0.5), random_.chance(0.7));
+}
+
+void Faults::stall() {
+    const std::vector<End> ends = world_.net().live_ends();
+    if (ends.empty())
+        return;
+    const Time time = random_.chance(0.8) ? random_.below(300 * kMillisecond) : random_.below(20 * kSecond);
+    world_.net().stall(ends[random_.below(ends.size())], world_.queue().now() + time);
+}
+
+void Faults::partition() {
+    if (world_.net().is_partitioned())
+        return;
+    world_.trace().line(-1, "partition");
+    world_.net().set_partition(true);
+    world_.queue().after(random_.chance(0.7) ? random_.below(3 * kSecond) : random_.below(60 * kSecond), [this] {
+        world_.trace().line(-1, "heal");
+        world_.net().set_partition(false);
+    });
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Everything that differs between two runs, as one struct: the shape of disks
+// and connection, the guest, and how often what goes wrong.  swarm() draws the
+// struct itself from the seed: most runs have few kinds of faults, so that each
+// kind meets quiet surroundings as well as wild ones.
+// class Faults lets them happen.
+#pragma once
+
+#include <cstdint>
+
+#include "drbd-core.h"
+#include "event_queue.h"
+#include "link.h"
+#include "rng.h"
+
+namespace drbd::sim {
+
+// Which kinds a run may have (--faults).
+enum FaultKind : unsigned {
+    kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
+    kFaultFailover = 64, kFaultAll = 127,
+};
+
+struct Options {
+    // Disks.
+    unsigned volumes = 1;
+    uint64_t image_bytes = 16ull << 20;
+    bool internal = false;
+    unsigned al_extents = 67;
+    DrbdOnIoError on_io_error = DRBD_ON_IO_ERROR_DETACH;
+    unsigned max_requests = 0;
+    bool skip_initial_sync = false;
+    Time disk_latency = 80;
+    double slow_io = 0;               // this part takes 100 times as long
+    double read_error = 0, write_error = 0, flush_error = 0, metadata_error = 0;
+    double process_cache = 0;         // a kill loses what the process had cached
+    // Connection.
+    LinkTimes link;
+    DrbdProtocol protocol = DRBD_PROTOCOL_C;
+    unsigned version_max = 101;
+    bool features_given = false;
+    uint32_t features = 0;
+    unsigned timeout = 60, ping_timeout = 5, connect_int = 3, ping_int = 10, ko_count = 7, max_epoch_size = 0, max_buffers = 0;
+    double small_reads = 0, short_sends = 0.02, late_sends = 0.1;
+    double clock_rate[2] = {1, 1};
+    // Guest.
+    unsigned depth = 8;
+    Time think = 200;
+    double reads = 0.2, flushes = 0.05, fua = 0.05, zeroes = 0.03, discards = 0.03, large = 0.05;
+    unsigned hot_spots = 4;
+    uint64_t requests = 2000;
+    // What goes wrong: mean time between two of a kind, 0: never.
+    Time kill_every = 0, power_every = 0, freeze_every = 0, cut_every = 0, stall_every = 0, partition_every = 0;
+    double both_at_once = 0.05;
+    Time failover_every = 0, command_every = 0;
+};
+
+Options swarm(uint64_t seed, unsigned kinds, uint64_t requests);
+
+class World;
+
+class Faults {
+  public:
+    Faults(World& world, Rng random) : world_(world), random_(random) {}
+
+    void begin();
+    void stop();  // and mend what can be mended
+
+  private:
+    void every(Time mean, void (Faults::*what)());
+    void kill();
+    void power();
+    void freeze();
+    void cut();
+    void stall();
+    void partition();
+    int somebody() { return static_cast<int>(random_.below(2)); }
+
+    World& world_;
+    Rng random_;
+    bool stopped_ = false;
+};
+
+}  // namespace drbd::sim

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The guest of guest.h.
+#include "guest.h"
+
+#include <algorithm>
+
+#include "checkers/completed_writes.h"
+#include "checkers/metadata_view.h"
+#include "checkers/reads.h"
+#include "world.h"
+
+namespace drbd::sim {
+
+Guest::Guest(World& world, Rng random) : world_(world), random_(random) {
+    const Options& o = world_.options();
+    for (unsigned v = 0; v < o.volumes; v++)
+        histories_.emplace_back(o.image_bytes / 512);
+    unflushed_.resize(o.volumes);
+    generation_.resize(o.volumes);
+    for (unsigned i = 0; i < o.hot_spots; i++)
+        hot_.push_back(random_.next());
+}
+
+// ---------------------------------------------------------------- stints --
+
+void Guest::begin(int host, bool licence) {
+    world_.trace().line(host, "guest", licence);
+    for (unsigned v = 0; v < histories_.size(); v++) {
+        // An Inconsistent Primary reads what it lacks from its peer.
+        const Node& node = world_.node(host);
+        const bool own = std::string(node.status(v).disk) == "UpToDate";
+        const Disk& source = world_.node(own ? host : 1 - host).disk(v);
+        if (!licence)
+            if (const std::string wrong = check_stint(host, v, source); !wrong.empty()) {
+                world_.complain(wrong);
+                return;
+            }
+        histories_[v].begin_stint(source);
+        unflushed_[v].clear();
+    }
+    host_ = host;
+    running_ = true;
+    stint_++;
+    in_flight_ = 0;
+    for (unsigned v = 0; v < histories_.size(); v++)
+        remember_generation(v);
+    for (unsigned i = 0; i < world_.options().depth; i++)
+        issue_later();
+}
+
+// What the last guest was promised is here, unless its disk's generation had
+// left this one's past.
+std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
+    if (generation_[volume] == 0)
+        return "";
+    const MetadataView metadata = read_superblock(source, View::Stable);
+    if (!metadata.valid || !metadata.knows(generation_[volume]))
+        return "";
+    const int image_host = &source == &world_.node(host).disk(volume) ? host : 1 - host;
+    const History& history = histories_[volume];
+    for (uint64_t block : history.touched())
+        for (uint64_t s = block * 8; s < block * 8 + 8 && s < source.image().sectors(); s++) {
+            const uint64_t value = source.value(View::Current, s);
+            if (!history.survived(image_host, s, value))
+                return std::string("completed_writes: ") + "AB"[host] + " becomes Primary without what was completed; sector " +
+                       std::to_string(s) + " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
+        }
+    return "";
+}
+
+void Guest::remember_generation(unsigned volume) {
+    const MetadataView metadata = read_superblock(world_.node(host_).disk(volume), View::Stable);
+    if (metadata.valid)
+        generation_[volume] = metadata.superblock.uuids.current;
+}
+
+void Guest::on_process_died(int host, bool lost_cache) {
+    for (History& history : histories_)
+        if (lost_cache)
+            history.power_lost(host);
+    if (host_ != host)
+        return;
+    for (unsigned v = 0; v < histories_.size(); v++) {
+        histories_[v].guest_died();
+        unflushed_[v].clear();
+    }
+    writes_.clear();
+    running_ = false;
+    in_flight_ = 0;
+    stint_++;
+}
+
+// -------------------------------------------------------------- requests --
+
+void Guest::issue_later() {
+    world_.queue().after(random_.exponential(world_.options().think), [this, stint = stint_] {
+        if (stint == stint_)
+            issue();
+    });
+}
+
+void Guest::choose(GuestRequest& r) {
+    const Options& o = world_.options();
+    r.volume = static_cast<unsigned>(random_.below(o.volumes));
+    const double kind = static_cast<double>(random_.below(1000000)) / 1e6;
+    if (kind < o.flushes) {
+        r.kind = DRBD_REQUEST_FLUSH;
+        return;
+    }
+    const uint64_t size = drbd_volume_bytes(world_.node(host_).core(), r.volume) / 512;
+    r.kind = DRBD_REQUEST_WRITE;
+    uint64_t most = random_.chance(o.large) ? 512 : 16;
+    if (kind < o.flushes + o.reads)
+        r.kind = DRBD_REQUEST_READ;
+    else if (kind < o.flushes + o.reads + o.zeroes + o.discards)
+        r.kind = kind < o.flushes + o.reads + o.zeroes ? DRBD_REQUEST_ZEROES : DRBD_REQUEST_DISCARD;
+    if (r.kind != DRBD_REQUEST_READ && r.kind != DRBD_REQUEST_WRITE && random_.chance(0.1))
+        most = 4096;
+    r.sectors = std::min(1 + random_.below(most), size);
+    // Mostly whole blocks.
+    const uint64_t align = random_.chance(0.8) ? 8 : 1;
+    r.sectors = std::max(r.sectors / align * align, align);
+    const uint64_t spot = hot_[random_.below(hot_.size())] % size;
+    const uint64_t start = random_.chance(0.85) ? spot + random_.below(64) : random_.below(size);
+    r.sector = std::min(start / align * align, (size - std::min(r.sectors, size)) / align * align);
+    if (r.kind != DRBD_REQUEST_READ && random_.chance(o.fua))
+        r.flags |= DRBD_REQUEST_FUA;
+    if (r.kind == DRBD_REQUEST_ZEROES && random_.chance(0.5))
+        r.flags |= DRBD_REQUEST_MAY_UNMAP;
+}
+
+void Guest::issue() {
+    if (!running_ || !world_.node(host_).is_running() || in_flight_ >= world_.options().depth)
+        return;
+    if (world_.node(host_).is_frozen() || drbd_volume_bytes(world_.node(host_).core(), 0) == 0) {
+        world_.queue().after(10 * kMillisecond, [this, stint = stint_] {
+            if (stint == stint_)
+                issue();
+        });
+        return;
+    }
+    if (!endless_ && started_ >= world_.options().requests)
+        return;
+    auto request = std::make_unique<GuestRequest>();
+    choose(*request);
+    issue(std::move(request));
+}
+
+void Guest::issue(std::unique_ptr<GuestRequest> request) {
+    started_++;
+    in_flight_++;
+    History& history = histories_[request->volume];
+    request->issued = history.tick();
+    if (request->kind == DRBD_REQUEST_READ) {
+        history.begin_read(request->issued);
+    } else if (request->kind != DRBD_REQUEST_FLUSH) {
+        request->write_id = next_write_id_++;
+        const Written write{request->write_id, request->sector, request->sectors, request->kind != DRBD_REQUEST_WRITE,
+                            request->issued, 0};
+        writes_[write.write_id] = write;
+        history.begin_write(write);
+    }
+    world_.node(host_).begin_request(std::move(request));
+}
+
+void Guest::flush_all() {
+    for (unsigned v = 0; v < histories_.size(); v++) {
+        auto request = std::make_unique<GuestRequest>();
+        request->volume = v;
+        request->kind = DRBD_REQUEST_FLUSH;
+        issue(std::move(request));
+    }
+}
+
+void Guest::on_end(GuestRequest& r) {
+    in_flight_--;
+    History& history = histories_[r.volume];
+    if (r.result != 0)
+        failed_++;
+    if (r.kind == DRBD_REQUEST_READ) {
+        if (r.result == 0)
+            if (const std::string wrong = check_read(history, r); !wrong.empty())
+                world_.complain(wrong);
+        history.end_read(r.issued);
+    } else if (r.kind == DRBD_REQUEST_FLUSH) {
+        if (r.result == 0)
+            flush_ended(r.volume, r);
+    } else {
+        Written write = writes_.extract(r.write_id).mapped();
+        history.end_write(write, r.result == 0);
+        if (r.result == 0)
+            write_ended(r.volume, write, r);
+    }
+    if (r.result != 0)
+        world_.queue().after(50 * kMillisecond, [this, stint = stint_] {
+            if (stint == stint_)
+                issue();
+        });
+    else
+        issue_later();
+}
+
+void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) {
+    writes_completed_++;
+    const Disk* disks[2] = {&world_.node(0).disk(volume), &world_.node(1).disk(volume)};
+    const DrbdProtocol protocol = world_.options().protocol;
+    std::string wrong = check_completed(histories_[volume], write, disks, protocol, View::Current);
+    if (wrong.empty() && (r.flags & DRBD_REQUEST_FUA))
+        wrong = check_completed(histories_[volume], write, disks, protocol, View::Stable);
+    if (!wrong.empty()) {
+        world_.complain(wrong);
+        return;
+    }
+    remember_generation(volume);
+    if (r.flags & DRBD_REQUEST_FUA)
+        histories_[volume].flushed(write);
+    else
+        unflushed_[volume].push_back(write);
+}
+
+void Guest::flush_ended(unsigned volume, const GuestRequest& r) {
+    const Disk* disks[2] = {&world_.node(0).disk(volume), &world_.node(1).disk(volume)};
+    std::vector<Written>& waiting = unflushed_[volume];
+    size_t covered = 0;
+    for (; covered < waiting.size() && waiting[covered].ended < r.issued; covered++) {
+        const std::string wrong =
+            check_completed(histories_[volume], waiting[covered], disks, world_.options().protocol, View::Stable);
+        if (!wrong.empty()) {
+            world_.complain(wrong);
+            return;
+        }
+        histories_[volume].flushed(waiting[covered]);
+    }
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<long>(covered));
+    histories_[volume].base_flushed();
+}
+
+}  // namespace drbd::sim

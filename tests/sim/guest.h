@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A guest: reads, writes of all sizes, zeroes, discards and flushes on every
+// volume, some of them with FUA, many of them on the same few places.  It runs
+// on one host while that is Primary; it knows what it was promised (History).
+// In: begin and stop, ends of requests.  Out: requests, and a complaint when a
+// promise is broken.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "checkers/history.h"
+#include "node.h"
+
+namespace drbd::sim {
+
+class Guest {
+  public:
+    Guest(World& world, Rng random);
+
+    // The host is Primary now.  `licence`: by force; its data need not be the last.
+    void begin(int host, bool licence);
+    void stop() { running_ = false; }
+    bool runs_on(int host) const { return running_ && host_ == host; }
+    bool is_running() const { return running_; }
+    int host() const { return host_; }
+    void on_process_died(int host, bool lost_cache);
+    void on_end(GuestRequest& request);
+    // A flush of everything, whatever runs.
+    void flush_all();
+
+    const History& history(unsigned volume) const { return histories_[volume]; }
+    uint64_t started() const { return started_; }
+    uint64_t writes_completed() const { return writes_completed_; }
+    uint64_t failed() const { return failed_; }
+    void set_endless(bool endless) { endless_ = endless; }
+
+  private:
+    void issue();
+    void issue(std::unique_ptr<GuestRequest> request);
+    void issue_later();
+    void choose(GuestRequest& request);
+    std::string check_stint(int host, unsigned volume, const Disk& source);
+    void write_ended(unsigned volume, Written& write, const GuestRequest& request);
+    void flush_ended(unsigned volume, const GuestRequest& request);
+    void remember_generation(unsigned volume);
+
+    World& world_;
+    Rng random_;
+    std::vector<History> histories_;
+    std::vector<std::vector<Written>> unflushed_;  // ended well, in that order
+    std::unordered_map<uint64_t, Written> writes_; // in flight
+    std::vector<uint64_t> generation_;             // of the Primary's disk at the last completed write
+    std::vector<uint64_t> hot_;
+    bool running_ = false;
+    bool endless_ = false;
+    int host_ = -1;
+    unsigned in_flight_ = 0;
+    uint64_t stint_ = 0;
+    uint64_t next_write_id_ = 1;
+    uint64_t started_ = 0, writes_completed_ = 0, failed_ = 0;
+};
+
+}  // namespace drbd::sim

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// drbd-sim: two nodes in one thread with virtual time, from a seed.
+// docs/SIMULATOR.md says what is simulated and how to work with it.
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "world.h"
+
+namespace {
+
+using namespace drbd::sim;
+
+struct Arguments {
+    uint64_t seed = 1, seeds = 1;
+    double seconds = 0;          // 0: no limit
+    unsigned jobs = 1;
+    uint64_t requests = 2000;
+    unsigned faults = kFaultAll;
+    std::string faults_text = "all";
+    bool trace = false, twice = false, quiet = false, keep_going = false;
+    std::string list;            // a file of seeds
+};
+
+struct Totals {
+    uint64_t seeds = 0, failed = 0, requests = 0, writes = 0, events = 0, checks = 0, recreated = 0, guest_errors = 0;
+    double virtual_seconds = 0;
+};
+
+const char* program = "drbd-sim";
+
+// For the handler of a signal: which run it was.
+char repeat_command[200];
+
+void remember(const Arguments& a, uint64_t seed, unsigned faults, const std::string& text) {
+    (void)faults;
+    std::snprintf(repeat_command, sizeof repeat_command, "%s --seed %llu --requests %llu --faults %s --trace", program,
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(a.requests), text.c_str());
+}
+
+void on_crash(int signal) {
+    char text[300];
+    const int n = std::snprintf(text, sizeof text, "\nFAILED: the core ended with signal %d\nrepeat: %s\n", signal, repeat_command);
+    (void)!write(2, text, static_cast<size_t>(n));
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+}
+
+bool parse_faults(const std::string& text, unsigned& kinds) {
+    static const struct { const char* name; unsigned kind; } names[] = {
+        {"none", 0}, {"kill", kFaultKill}, {"cut", kFaultCut}, {"power", kFaultPower}, {"disk", kFaultDisk},
+        {"freeze", kFaultFreeze}, {"admin", kFaultAdmin}, {"failover", kFaultFailover}, {"all", kFaultAll},
+    };
+    kinds = 0;
+    size_t at = 0;
+    while (at <= text.size()) {
+        const size_t end = std::min(text.find(',', at), text.size());
+        const std::string word = text.substr(at, end - at);
+        bool found = false;
+        for (const auto& name : names)
+            if (word == name.name) {
+                kinds |= name.kind;
+                found = true;
+            }
+        if (!found)
+            return false;
+        at = end + 1;
+    }
+    return true;
+}
+
+void usage() {
+    std::printf(
+        "Usage: %s [--seed N] [--seeds COUNT] [--seconds S] [--jobs N] [--requests N]\n"
+        "       [--faults LIST] [--trace] [--twice] [--keep-going] [--list FILE]\n"
+        "Simulates two nodes from each seed and checks the promises of docs/SIMULATOR.md.\n"
+        "  --seed N       the first seed (1); `random` draws one\n"
+        "  --seeds N      so many, one after the other (1)\n"
+        "  --seconds S    end after this time, whatever --seeds says\n"
+        "  --jobs N       processes at a time (1)\n"
+        "  --requests N   of the guest, in each run (2000)\n"
+        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all)\n"
+        "  --trace        print every event\n"
+        "  --twice        run each seed twice and compare the hashes of the traces\n"
+        "  --keep-going   go on after a failure\n"
+        "  --list FILE    lines `SEED REQUESTS FAULTS`: the kept seeds\n"
+        "The exit status is 0 if every promise held, 1 if one was broken, 2 for wrong usage.\n",
+        program);
+}
+
+// One seed.  Prints what is wrong; false then.
+bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults, const std::string& faults_text, Totals& totals) {
+    Arguments for_command = a;
+    for_command.requests = requests;
+    remember(for_command, seed, faults, faults_text);
+    const Options options = swarm(seed, faults, requests);
+    uint64_t hash = 0;
+    for (int round = 0; round < (a.twice ? 2 : 1); round++) {
+        World world(seed, options, a.trace);
+        world.run();
+        totals.requests += world.guest().started();
+        totals.writes += world.guest().writes_completed();
+        totals.guest_errors += world.guest().failed();
+        totals.events += world.queue().events();
+        totals.checks += world.crash_checks();
+        totals.recreated += world.admin().recreated();
+        totals.virtual_seconds += static_cast<double>(world.queue().now()) / 1e6;
+        std::string complaint = world.complaint();
+        if (round == 1 && complaint.empty() && world.trace().hash() != hash)
+            complaint = "repeatable: the same seed gave two different traces";
+        hash = world.trace().hash();
+        if (a.seeds == 1 && a.list.empty())
+            std::printf("seed %llu: trace hash %016llx, %llu events, %.3f s of virtual time\n", static_cast<unsigned long long>(seed),
+                        static_cast<unsigned long long>(hash), static_cast<unsigned long long>(world.queue().events()),
+                        static_cast<double>(world.queue().now()) / 1e6);
+        if (!complaint.empty()) {
+            std::printf("FAILED: seed %llu: %s\nrepeat: %s\n", static_cast<unsigned long long>(seed), complaint.c_str(), repeat_command);
+            std::fflush(stdout);
+            totals.failed++;
+            totals.seeds++;
+            return false;
+        }
+    }
+    totals.seeds++;
+    return true;
+}
+
+bool run_list(const Arguments& a, Totals& totals) {
+    std::FILE* file = std::fopen(a.list.c_str(), "r");
+    if (!file) {
+        std::fprintf(stderr, "%s: %s: cannot be opened\n", program, a.list.c_str());
+        return false;
+    }
+    char line[200];
+    bool good = true;
+    while ((good || a.keep_going) && std::fgets(line, sizeof line, file)) {
+        unsigned long long seed, requests;
+        char faults[100];
+        unsigned kinds;
+        if (line[0] == '#' || std::sscanf(line, "%llu %llu %99s", &seed, &requests, faults) != 3)
+            continue;
+        if (!parse_faults(faults, kinds)) {
+            std::fprintf(stderr, "%s: %s: unknown faults '%s'\n", program, a.list.c_str(), faults);
+            good = false;
+            break;
+        }
+        good &= run_seed(a, seed, requests, kinds, faults, totals);
+    }
+    std::fclose(file);
+    return good;
+}
+
+// Every `stride`-th seed from `first` on.
+bool run_seeds(const Arguments& a, uint64_t first, uint64_t stride, Totals& totals) {
+    const auto begin = std::chrono::steady_clock::now();
+    bool good = true;
+    for (uint64_t i = first; i < a.seeds && (good || a.keep_going); i += stride) {
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+        if (a.seconds > 0 && passed.count() > a.seconds)
+            break;
+        good &= run_seed(a, a.seed + i, a.requests, a.faults, a.faults_text, totals);
+    }
+    return good;
+}
+
+bool run_jobs(const Arguments& a, Totals& totals) {
+    struct Child {
+        pid_t pid;
+        int pipe;
+    };
+    std::vector<Child> children;
+    for (unsigned job = 0; job < a.jobs; job++) {
+        int ends[2];
+        if (pipe(ends) != 0)
+            return false;
+        const pid_t pid = fork();
+        if (pid == 0) {
+            close(ends[0]);
+            Totals own;
+            const bool good = run_seeds(a, job, a.jobs, own);
+            std::fflush(stdout);
+            (void)!write(ends[1], &own, sizeof own);
+            _exit(good ? 0 : 1);
+        }
+        close(ends[1]);
+        children.push_back({pid, ends[0]});
+    }
+    bool good = true;
+    for (const Child& child : children) {
+        Totals own;
+        if (::read(child.pipe, &own, sizeof own) == static_cast<ssize_t>(sizeof own)) {
+            totals.seeds += own.seeds;
+            totals.failed += own.failed;
+            totals.requests += own.requests;
+            totals.writes += own.writes;
+            totals.events += own.events;
+            totals.checks += own.checks;
+            totals.recreated += own.recreated;
+            totals.guest_errors += own.guest_errors;
+            totals.virtual_seconds += own.virtual_seconds;
+        } else {
+            totals.failed++;
+        }
+        close(child.pipe);
+        int status = 0;
+        waitpid(child.pid, &status, 0);
+        good &= status == 0;
+    }
+    return good;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    program = argv[0];
+    Arguments a;
+    static const option options[] = {
+        {"seed", required_argument, nullptr, 's'}, {"seeds", required_argument, nullptr, 'n'},
+        {"seconds", required_argument, nullptr, 't'}, {"jobs", required_argument, nullptr, 'j'},
+        {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
+        {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
+        {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+    };
+    for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
+        switch (c) {
+        case 's':
+            a.seed = std::strcmp(optarg, "random") == 0
+                ? static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) / 1000
+                : std::strtoull(optarg, nullptr, 0);
+            break;
+        case 'n': a.seeds = std::strtoull(optarg, nullptr, 0); break;
+        case 't':
+            a.seconds = std::strtod(optarg, nullptr);
+            a.seeds = a.seeds == 1 ? UINT64_MAX : a.seeds;
+            break;
+        case 'j': a.jobs = static_cast<unsigned>(std::strtoul(optarg, nullptr, 0)); break;
+        case 'r': a.requests = std::strtoull(optarg, nullptr, 0); break;
+        case 'f': a.faults_text = optarg; break;
+        case 'T': a.trace = true; break;
+        case '2': a.twice = true; break;
+        case 'k': a.keep_going = true; break;
+        case 'l': a.list = optarg; break;
+        case 'h': usage(); return 0;
+        default: usage(); return 2;
+        }
+    }
+    if (!parse_faults(a.faults_text, a.faults) || optind != argc) {
+        usage();
+        return 2;
+    }
+    for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
+        std::signal(signal, on_crash);
+    const auto begin = std::chrono::steady_clock::now();
+    Totals totals;
+    const bool good = !a.list.empty() ? run_list(a, totals) : a.jobs > 1 ? run_jobs(a, totals) : run_seeds(a, 0, 1, totals);
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    std::printf("%llu seeds, %llu failed; %llu requests, %llu writes completed, %llu guest errors, %llu events, %llu looks as if "
+                "crashed, %llu disks made anew; %.0f s of virtual time in %.1f s: %.0f writes a second\n",
+                static_cast<unsigned long long>(totals.seeds), static_cast<unsigned long long>(totals.failed),
+                static_cast<unsigned long long>(totals.requests), static_cast<unsigned long long>(totals.writes),
+                static_cast<unsigned long long>(totals.guest_errors), static_cast<unsigned long long>(totals.events),
+                static_cast<unsigned long long>(totals.checks), static_cast<unsigned long long>(totals.recreated),
+                totals.virtual_seconds, passed.count(), static_cast<double>(totals.writes) / passed.count());
+    return good ? 0 : 1;
+}

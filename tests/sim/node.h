@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One host with its process: plays what the QEMU shim plays around the core.
+//
+// In: the guest's requests, the administrator's commands, the network, time,
+// and what happens to hosts (killed, without power, frozen, started again).
+// Out: calls of the C border, and I/O on the host's disks.
+// Everything is done in pieces, with time in between; what a process had under
+// way when it died goes nowhere.  A process is known by its incarnation: events
+// of an earlier one are not delivered.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "disk.h"
+#include "drbd-core.h"
+#include "faults.h"
+#include "link.h"
+
+namespace drbd::sim {
+
+class World;
+
+// Ends a core as the death of its process does: nothing is finished, nothing is
+// checked.  The border has no call for that, as no process survives it.
+void forget_core(DrbdResource* core);
+
+// A request of the guest, from its start to its end (or its process's).
+struct GuestRequest {
+    unsigned volume = 0;
+    DrbdRequestKind kind = DRBD_REQUEST_READ;
+    uint64_t sector = 0, sectors = 0;
+    unsigned flags = 0;
+    uint64_t write_id = 0;            // changes; values are made from it
+    uint64_t issued = 0;              // Oracle's clock
+    Time began = 0;
+    std::vector<uint64_t> read;       // what was handed to the guest
+    std::vector<uint8_t> payload;     // the copy, if one was asked for
+    DrbdRequest* core = nullptr;
+    DrbdWaiter waiter{};
+    bool retries = false;
+    DrbdStep step = DRBD_STEP_WAIT;
+    int result = 0;
+};
+
+// Values of the sectors of a write; 0 for zeroes.
+uint64_t value_of_write(const GuestRequest& request, uint64_t index);
+
+struct Operation {
+    std::string command;
+    int volume = -1;
+    bool pending = true, success = false;
+    std::string text;
+};
+
+class Node final : public LinkUser {
+  public:
+    Node(World& world, int host, Rng random);
+    ~Node();
+
+    int host() const { return host_; }
+    bool is_running() const { return core_ != nullptr; }
+    bool is_frozen() const { return frozen_; }
+    bool has_power() const { return power_; }
+    DrbdResource* core() { return core_; }
+    Disk& disk(unsigned volume) { return disks_[volume]; }
+    const Disk& disk(unsigned volume) const { return disks_[volume]; }
+    uint64_t incarnation() const { return incarnation_; }
+
+    // Life.
+    void start();                 // the process; the host gets power
+    void kill();
+    void lose_power();
+    void freeze(bool on);
+
+    // Commands; 0 if refused at once (refusal()).
+    uint64_t create_md(unsigned volume);
+    uint64_t attach(unsigned volume);
+    uint64_t detach(unsigned volume, bool force);
+    uint64_t leave(unsigned volume);
+    uint64_t connect(bool discard_my_data);
+    uint64_t disconnect(bool force);
+    uint64_t set_role(bool primary, bool force);
+    uint64_t invalidate(unsigned volume);
+    uint64_t invalidate_remote(unsigned volume);
+    uint64_t outdate(unsigned volume);
+    uint64_t new_current_uuid(unsigned volume, bool clear_bitmap);
+    void drain(unsigned volume, bool begin);
+    const std::string& refusal() const { return refusal_; }
+    const Operation* operation(uint64_t number) const;
+    bool has_pending_operation() const;
+
+    // Guest.  Ends in Guest::on_end().
+    void begin_request(std::unique_ptr<GuestRequest> request);
+    size_t requests_in_flight() const { return requests_.size(); }
+    Time oldest_request() const;  // when it began; now if there is none
+
+    DrbdVolumeStatus status(unsigned volume) const;
+    DrbdResourceStatus resource_status() const;
+    DrbdConnectionStatus connection_status() const;
+    bool is_primary() const { return core_ && resource_status().role == DRBD_ROLE_PRIMARY; }
+    bool has_split_brain() const { return split_brain_; }
+    std::string complaint_at_rest();  // pools and lists of a process that has nothing to do
+
+    // LinkUser.
+    void on_dial_done(uint64_t cookie, End end, const char* error) override;
+    void on_incoming(End end) override;
+    void on_readable(End end) override;
+    void on_writable(End end) override;
+
+  private:
+    struct Socket {
+        bool used = false, dialling = false, sending = false, closing = false, stalled = false, reading = false, done = false;
+        End end = kNoEnd;
+        uint64_t generation = 0;
+        DrbdSend send{};
+        bool in_bulk = false;
+        DrbdBulk bulk{};
+        void* buffer = nullptr;
+        size_t got = 0;
+    };
+    struct Job {
+        const DrbdJob* job = nullptr;
+        unsigned parts_left = 0;
+        int result = 0;
+    };
+
+    // node.cc
+    void call(std::function<void()> function);            // now, or when the process is no longer frozen
+    void later(Time delay, std::function<void()> function); // of this incarnation
+    void die();
+    void kick();
+    void drain_queues();
+    void set_timer();
+    void on_timer(uint64_t number);
+    uint64_t now_ms() const;
+    void tell_time();
+    void notice(const DrbdNotice& notice);
+    uint64_t begun(uint64_t number, const char* command, int volume, const char* error);
+    DrbdDiskConfig disk_config(unsigned volume) const;
+    Time io_time();
+    void* new_buffer(size_t bytes);
+    void free_buffer(void* buffer, size_t bytes);
+
+    // node_net.cc
+    void net_action(const DrbdNetAction& action);
+    void close_socket(unsigned number);
+    void closed(unsigned number);
+    void incoming(End end);
+    void send(unsigned number);
+    void sent(unsigned number, uint64_t generation, size_t bytes);
+    void read(unsigned number);
+    bool read_bulk(unsigned number);
+    bool read_bytes(unsigned number);
+    int socket_of(End end) const;
+
+    // node_io.cc
+    void take_job(unsigned volume);
+    void job_parts(unsigned volume);
+    void job_part_done(unsigned volume, unsigned part, uint32_t write, bool ok);
+    void job_flush(unsigned volume);
+    void job_done(unsigned volume, int result);
+    void peer_io(const DrbdPeerIo& io);
+    void peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition flush, std::vector<uint64_t> values);
+    void step(GuestRequest& request, DrbdStep step);
+    void submit(GuestRequest& request);
+    void submitted(GuestRequest& request, uint32_t write, Disk::FlushPosition flush);
+    void wake(void* owner);
+    void copy(GuestRequest& request);
+    void deliver(GuestRequest& request);
+    void complete(GuestRequest& request);
+
+    World& world_;
+    int host_;
+    Rng random_;
+    std::deque<Disk> disks_;
+    DrbdResource* core_ = nullptr;
+    uint64_t incarnation_ = 0;
+    bool power_ = true;
+    bool frozen_ = false;
+    std::vector<std::function<void()>> while_frozen_;
+    bool kicking_ = false, kick_again_ = false;
+    uint64_t timer_number_ = 0;
+    Time timer_at_ = 0;
+    uint64_t clock_begin_ = 0;
+    bool split_brain_ = false;
+
+    Socket sockets_[DRBD_MAX_SOCKETS];
+    uint64_t next_generation_ = 1;
+    std::vector<Job> jobs_;
+    std::unordered_map<GuestRequest*, std::unique_ptr<GuestRequest>> requests_;
+    std::vector<GuestRequest*> request_order_;
+    std::unordered_map<void*, size_t> buffers_;
+    std::map<uint64_t, Operation> operations_;
+    std::string refusal_;
+};
+
+}  // namespace drbd::sim

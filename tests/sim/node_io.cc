@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The node of node.h: the disks, for metadata jobs, for the peer, for the guest.
+#include <algorithm>
+#include <cerrno>
+
+#include "node.h"
+#include "world.h"
+
+namespace drbd::sim {
+
+uint64_t value_of_write(const GuestRequest& request, uint64_t index) {
+    return request.kind == DRBD_REQUEST_WRITE ? request.write_id << 12 | index : 0;
+}
+
+// -------------------------------------------------------- metadata jobs --
+
+void Node::take_job(unsigned volume) {
+    const DrbdJob* job = drbd_next_job(core_, volume);
+    if (!job)
+        return;
+    jobs_[volume] = {.job = job, .parts_left = job->nr_parts, .result = 0};
+    if (world_.trace().prints())
+        world_.trace().line(host_, job->kind == DRBD_JOB_READ ? "job-read" : "job-write", job->nr_parts,
+                            job->nr_parts ? job->parts[0].offset : 0, job->fua | job->flush_after << 1 | job->flush_image_first << 2);
+    if (!job->flush_image_first) {
+        job_parts(volume);
+        return;
+    }
+    later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
+        if (random_.chance(world_.options().flush_error)) {
+            job_done(volume, -EIO);
+            return;
+        }
+        disks_[volume].end_flush(position, false);
+        job_parts(volume);
+    });
+}
+
+void Node::job_parts(unsigned volume) {
+    Job& run = jobs_[volume];
+    if (run.parts_left == 0) {
+        job_flush(volume);
+        return;
+    }
+    const DrbdJob& job = *run.job;
+    for (unsigned i = 0; i < job.nr_parts; i++) {
+        const DrbdJobPart& part = job.parts[i];
+        uint32_t write = 0;
+        if (job.kind == DRBD_JOB_WRITE)
+            write = disks_[volume].write_bytes(job.target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes, job.fua);
+        const bool ok = !random_.chance(world_.options().metadata_error);
+        later(io_time(), [this, volume, i, write, ok] { job_part_done(volume, i, write, ok); });
+    }
+}
+
+void Node::job_part_done(unsigned volume, unsigned i, uint32_t write, bool ok) {
+    Job& run = jobs_[volume];
+    const DrbdJobPart& part = run.job->parts[i];
+    if (run.job->kind == DRBD_JOB_WRITE)
+        disks_[volume].end_write(write, ok, random_);
+    else if (ok)
+        disks_[volume].read_bytes(View::Current, run.job->target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes);
+    if (!ok)
+        run.result = -EIO;
+    if (--run.parts_left > 0)
+        return;
+    if (run.result != 0)
+        job_done(volume, run.result);
+    else
+        job_flush(volume);
+}
+
+void Node::job_flush(unsigned volume) {
+    const DrbdJob& job = *jobs_[volume].job;
+    if (!job.flush_after) {
+        job_done(volume, 0);
+        return;
+    }
+    later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
+        const bool ok = !random_.chance(world_.options().flush_error);
+        if (ok)
+            disks_[volume].end_flush(position, jobs_[volume].job->target == DRBD_TARGET_METADATA);
+        job_done(volume, ok ? 0 : -EIO);
+    });
+}
+
+void Node::job_done(unsigned volume, int result) {
+    jobs_[volume] = {};
+    if (result != 0)
+        world_.trace().line(host_, "job-failed", volume);
+    drbd_on_job_done(core_, volume, result);
+    kick();
+}
+
+// -------------------------------------------------------- for the peer --
+
+void Node::peer_io(const DrbdPeerIo& io) {
+    Disk& disk = disks_[io.volume];
+    uint32_t write = 0;
+    world_.trace().line(host_, io.kind == DRBD_PEER_WRITE ? "peer-write" : io.kind == DRBD_PEER_READ ? "peer-read" :
+                        io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
+                        io.id, io.offset / 512, io.bytes / 512);
+    std::vector<uint64_t> values;
+    if (io.kind == DRBD_PEER_WRITE) {
+        for (uint32_t at = 0; at < io.bytes; at += 512)
+            values.push_back(value_of(static_cast<const uint8_t*>(io.buffer) + at));
+        world_.on_peer_write(*this, io, values);
+    } else if (io.kind == DRBD_PEER_ZEROES) {
+        values.assign(io.bytes / 512, 0);
+    }
+    if (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES) {
+        if ((io.offset + io.bytes) / 512 > disk.image().sectors()) {
+            world_.complain("I/O for the peer past the end of the image");
+            return;
+        }
+        write = disk.write_values(io.offset / 512, std::move(values), io.fua);
+    }
+    later(io_time(), [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position, {}); });
+}
+
+void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position, std::vector<uint64_t> values) {
+    Disk& disk = disks_[io.volume];
+    const Options& o = world_.options();
+    int result = 0;
+    void* buffer = nullptr;
+    switch (io.kind) {
+    case DRBD_PEER_READ:
+        if (random_.chance(o.read_error)) {
+            result = -EIO;
+            break;
+        }
+        buffer = new_buffer(io.bytes);
+        for (uint32_t at = 0; at < io.bytes / 512; at++)
+            values.push_back(disk.value(View::Current, io.offset / 512 + at));
+        stamp(buffer, values.size(), values.data());
+        break;
+    case DRBD_PEER_WRITE:
+    case DRBD_PEER_ZEROES:
+        result = random_.chance(o.write_error) ? -EIO : 0;
+        disk.end_write(write, result == 0, random_);
+        break;
+    case DRBD_PEER_FLUSH:
+        result = random_.chance(o.flush_error) ? -EIO : 0;
+        if (result == 0)
+            disk.end_flush(position, false);
+        break;
+    case DRBD_PEER_STATUS:
+        result = 1;
+        for (uint64_t s = io.offset / 512; s < (io.offset + io.bytes) / 512 && result == 1; s++)
+            result = disk.value(View::Current, s) == 0;
+        if (random_.chance(0.1))
+            result = 0;  // not known
+        break;
+    }
+    world_.trace().line(host_, "peer-io-done", io.id, static_cast<uint64_t>(result));
+    drbd_on_peer_io_done(core_, io.id, result, buffer, nullptr);
+    kick();
+}
+
+// ------------------------------------------------------- for the guest --
+
+void Node::begin_request(std::unique_ptr<GuestRequest> owned) {
+    GuestRequest& r = *owned;
+    r.began = world_.queue().now();
+    request_order_.push_back(&r);
+    requests_.emplace(&r, std::move(owned));
+    world_.trace().line(host_, r.kind == DRBD_REQUEST_READ ? "read" : r.kind == DRBD_REQUEST_WRITE ? "write" :
+                        r.kind == DRBD_REQUEST_FLUSH ? "flush" : "zeroes", r.write_id, r.sector, r.sectors);
+    step(r, drbd_on_guest_request(core_, r.volume, r.kind, r.sector * 512, r.sectors * 512, r.flags, &r, &r.waiter, &r.core));
+    kick();
+}
+
+void Node::wake(void* owner) {
+    GuestRequest* r = static_cast<GuestRequest*>(owner);
+    if (!requests_.count(r)) {
+        world_.complain("somebody is woken who does not wait");
+        return;
+    }
+    // The coroutine runs now, or when its thread has time.
+    auto go_on = [this, r] {
+        if (r->retries) {
+            r->retries = false;
+            step(*r, drbd_on_guest_request(core_, r->volume, r->kind, r->sector * 512, r->sectors * 512, r->flags, r, &r->waiter, &r->core));
+        } else {
+            step(*r, drbd_request_step(r->core));
+        }
+        kick();
+    };
+    if (random_.chance(0.3))
+        later(random_.below(100), go_on);
+    else
+        go_on();
+}
+
+void Node::step(GuestRequest& r, DrbdStep what) {
+    r.step = what;
+    switch (what) {
+    case DRBD_STEP_WAIT: return;
+    case DRBD_STEP_RETRY: r.retries = true; return;
+    case DRBD_STEP_COPY: copy(r); return;
+    case DRBD_STEP_SUBMIT: submit(r); return;
+    case DRBD_STEP_DELIVER: deliver(r); return;
+    case DRBD_STEP_COMPLETE: complete(r); return;
+    }
+}
+
+void Node::copy(GuestRequest& r) {
+    later(1, [this, &r] {
+        std::vector<uint64_t> values(r.sectors);
+        for (uint64_t i = 0; i < r.sectors; i++)
+            values[i] = value_of_write(r, i);
+        r.payload.resize(r.sectors * 512);
+        stamp(r.payload.data(), r.sectors, values.data());
+        step(r, drbd_on_copied(r.core, r.payload.data(), nullptr));
+        kick();
+    });
+}
+
+void Node::submit(GuestRequest& r) {
+    Disk& disk = disks_[r.volume];
+    uint32_t write = 0;
+    if (r.kind == DRBD_REQUEST_READ) {
+        r.read.resize(r.sectors);
+    } else if (r.kind != DRBD_REQUEST_FLUSH) {
+        std::vector<uint64_t> values(r.sectors);
+        for (uint64_t i = 0; i < r.sectors; i++)
+            values[i] = value_of_write(r, i);
+        write = disk.write_values(r.sector, std::move(values), r.flags & DRBD_REQUEST_FUA);
+    }
+    later(io_time(), [this, &r, write, position = disk.flush_position()] { submitted(r, write, position); });
+}
+
+void Node::submitted(GuestRequest& r, uint32_t write, Disk::FlushPosition position) {
+    Disk& disk = disks_[r.volume];
+    const Options& o = world_.options();
+    bool ok = true;
+    if (r.kind == DRBD_REQUEST_READ) {
+        ok = !random_.chance(o.read_error);
+        for (uint64_t i = 0; i < r.sectors; i++)
+            r.read[i] = ok ? disk.value(View::Current, r.sector + i) : kTornValue;
+    } else if (r.kind == DRBD_REQUEST_FLUSH) {
+        ok = !random_.chance(o.flush_error);
+        if (ok)
+            disk.end_flush(position, false);
+    } else {
+        ok = !random_.chance(o.write_error);
+        disk.end_write(write, ok, random_);
+    }
+    if (!ok)
+        world_.trace().line(host_, "io-error", r.kind, r.sector, r.sectors);
+    step(r, drbd_on_local_done(r.core, ok ? 0 : -EIO));
+    kick();
+}
+
+void Node::deliver(GuestRequest& r) {
+    const auto* answer = static_cast<const uint8_t*>(drbd_request_answer(r.core));
+    r.read.resize(r.sectors);
+    for (uint64_t i = 0; i < r.sectors; i++)
+        r.read[i] = value_of(answer + i * 512);
+    step(r, drbd_on_delivered(r.core));
+}
+
+void Node::complete(GuestRequest& r) {
+    r.result = drbd_request_end(r.core);
+    r.core = nullptr;
+    // Nobody may read the copy any more.
+    std::fill(r.payload.begin(), r.payload.end(), uint8_t{0xee});
+    const auto owned = requests_.extract(&r);
+    request_order_.erase(std::find(request_order_.begin(), request_order_.end(), &r));
+    world_.trace().line(host_, "complete", r.write_id, static_cast<uint64_t>(-r.result), r.kind);
+    world_.on_request_end(*this, r);
+}
+
+// ------------------------------------------------------------- at rest --
+
+std::string Node::complaint_at_rest() {
+    if (!core_)
+        return "";
+    const DrbdResourceStatus resource = resource_status();
+    const DrbdConnectionStatus connection = connection_status();
+    auto left = [](const char* what, uint64_t n) { return std::string(what) + ": " + std::to_string(n) + " left"; };
+    if (resource.requests_in_use != 0)
+        return left("guest requests", resource.requests_in_use);
+    if (connection.peer_requests != 0 || connection.peer_request_bytes != 0)
+        return left("requests of the peer", connection.peer_requests) + ", bytes " + std::to_string(connection.peer_request_bytes);
+    if (connection.unacknowledged != 0)
+        return left("unacknowledged requests", connection.unacknowledged);
+    if (connection.epochs > 1)
+        return left("epochs", connection.epochs);
+    if (connection.send_queue != 0)
+        return left("packets to send", connection.send_queue);
+    if (!buffers_.empty())
+        return left("buffers", buffers_.size());
+    for (unsigned v = 0; v < jobs_.size(); v++) {
+        const DrbdVolumeStatus s = status(v);
+        if (s.in_flight != 0 || s.writes_in_flight != 0)
+            return left("requests in flight", s.in_flight);
+        if (s.al_referenced != 0 || s.al_waiting != 0)
+            return left("referenced extents of the activity log", s.al_referenced);
+    }
+    return "";
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The simulation of world.h: its course, and when the checkers are asked.
+#include "world.h"
+
+#include <cstring>
+
+#include "checkers/as_if_crashed.h"
+#include "checkers/equal_images.h"
+
+namespace drbd::sim {
+
+World::World(uint64_t seed, const Options& options, bool print)
+    : options_(options),
+      trace_(queue_, print),
+      random_(seed),
+      net_(queue_, trace_, random_.fork(), options.link),
+      nodes_{std::make_unique<Node>(*this, 0, random_.fork()), std::make_unique<Node>(*this, 1, random_.fork())},
+      guest_(*this, random_.fork()),
+      admin_(*this, random_.fork()),
+      faults_(*this, random_.fork()) {
+    for (int h = 0; h < 2; h++)
+        net_.set_user(h, nodes_[h].get());
+    // Whoever does not answer is dropped after ko-count timeouts; then there may
+    // be a generation to write, and slow disks on the way.
+    bound_ = (options_.ko_count + 2) * options_.timeout * 100 * kMillisecond + 60 * kSecond;
+}
+
+void World::complain(const std::string& what) {
+    if (!complaint_.empty())
+        return;
+    complaint_ = what;
+    trace_.text(-1, "COMPLAINT", what.c_str());
+}
+
+// ------------------------------------------------------------------ course --
+
+bool World::step() {
+    if (!complaint_.empty() || !queue_.run_next())
+        return false;
+    if (queue_.events() >= next_check_) {
+        next_check_ = queue_.events() + 20;
+        check_primaries();
+        check_bounds();
+    }
+    if (queue_.events() >= next_crash_check_) {
+        next_crash_check_ = queue_.events() + 1 + random_.below(400);
+        check_as_if_crashed();
+    }
+    return true;
+}
+
+bool World::run_until(Time limit, bool (World::*done)()) {
+    while (!(this->*done)()) {
+        if (queue_.now() > limit)
+            return false;
+        if (!step())
+            return false;
+    }
+    return true;
+}
+
+bool World::requests_are_made() {
+    return guest_.started() >= options_.requests;
+}
+
+bool World::is_well() {
+    return admin_.was_well() && admin_.all_is_well();
+}
+
+bool World::has_ended() {
+    return nodes_[0]->requests_in_flight() == 0 && nodes_[1]->requests_in_flight() == 0;
+}
+
+void World::run() {
+    for (auto& node : nodes_)
+        node->start();
+    admin_.begin();
+    faults_.begin();
+    // Some worlds never get there: then that is all the life they have.
+    run_until(3600 * kSecond, &World::requests_are_made);
+    if (!complaint_.empty())
+        return;
+    trace_.line(-1, "repair");
+    faults_.stop();
+    admin_.repair();
+    if (!run_until(queue_.now() + 1800 * kSecond, &World::is_well)) {
+        complain("liveness: the faults are over, and the nodes do not come together: " + admin_.describe());
+        return;
+    }
+    guest_.stop();
+    if (!run_until(queue_.now() + bound_, &World::has_ended)) {
+        complain("liveness: requests do not end: " + admin_.describe());
+        return;
+    }
+    check_rest();
+}
+
+void World::check_rest() {
+    // A last flush, so that every epoch is over.
+    guest_.flush_all();
+    if (!run_until(queue_.now() + bound_, &World::has_ended)) {
+        complain("liveness: the last flush does not end: " + admin_.describe());
+        return;
+    }
+    for (const Time limit = queue_.now() + 3 * kSecond; queue_.now() < limit && step();) {
+    }
+    if (!complaint_.empty())
+        return;
+    if (!admin_.all_is_well()) {
+        complain("liveness: it was well, and does not stay so: " + admin_.describe());
+        return;
+    }
+    for (unsigned v = 0; v < options_.volumes; v++) {
+        if (const std::string wrong = check_equal_images(nodes_[0]->disk(v), nodes_[1]->disk(v)); !wrong.empty())
+            complain(wrong);
+        for (auto& node : nodes_)
+            if (const uint64_t left = node->status(v).out_of_sync_bytes; left != 0)
+                complain("equal_images: " + std::to_string(left) + " bytes are marked out of sync on " + "AB"[node->host()] +
+                         " although both are UpToDate and at rest");
+    }
+    for (auto& node : nodes_)
+        if (const std::string left = node->complaint_at_rest(); !left.empty())
+            complain(std::string("at_rest: on ") + "AB"[node->host()] + " " + left);
+    check_as_if_crashed();
+    over_ = true;
+}
+
+// ---------------------------------------------------------------- checkers --
+
+void World::check_as_if_crashed() {
+    crash_checks_++;
+    const uint64_t which = random_.below(4);
+    const View views[2] = {which & 1 ? View::Stable : View::Current, which & 2 ? View::Stable : View::Current};
+    for (unsigned v = 0; v < options_.volumes; v++) {
+        const Disk* disks[2] = {&nodes_[0]->disk(v), &nodes_[1]->disk(v)};
+        if (const std::string wrong = drbd::sim::check_as_if_crashed(guest_.history(v), disks, views); !wrong.empty())
+            complain(wrong);
+    }
+}
+
+// At most one Primary where both know each other.
+void World::check_primaries() {
+    if (!nodes_[0]->is_primary() || !nodes_[1]->is_primary())
+        return;
+    for (auto& node : nodes_)
+        if (std::strcmp(node->status(0).peer_role, "Primary") == 0 && std::strcmp(node->status(0).connection, "Connected") == 0)
+            complain("one_primary: two connected nodes are Primary");
+}
+
+// Every request ends within what the configuration gives.
+void World::check_bounds() {
+    for (auto& node : nodes_) {
+        if (!node->is_running() || node->is_frozen() || node->oldest_request() + bound_ > queue_.now())
+            continue;
+        complain(std::string("liveness: a request on ") + "AB"[node->host()] + " is not done after " +
+                 std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + admin_.describe());
+    }
+}
+
+void World::on_process_died(int host, bool lost_cache) {
+    guest_.on_process_died(host, lost_cache);
+    next_crash_check_ = 0;
+}
+
+void World::on_request_end(Node& node, GuestRequest& request) {
+    if (guest_.host() == node.host())
+        guest_.on_end(request);
+}
+
+void World::on_peer_write(Node&, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
+    for (const uint64_t value : values)
+        if (value == kTornValue || (value >> 12) > guest_.started())
+            complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The whole simulation of one seed: two nodes, the network, the guest, the
+// administrator, what goes wrong, and the checkers.
+// In: a seed and options.  Out: nothing, or the first complaint; a hash of all
+// that happened.
+// A run has three parts: life with faults until the guest has made its
+// requests; mending, until all is well; rest, in which images and pools are
+// compared.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "admin.h"
+#include "event_queue.h"
+#include "faults.h"
+#include "guest.h"
+#include "link.h"
+#include "node.h"
+#include "trace.h"
+
+namespace drbd::sim {
+
+class World {
+  public:
+    World(uint64_t seed, const Options& options, bool print);
+
+    void run();
+
+    const std::string& complaint() const { return complaint_; }
+    void complain(const std::string& what);
+    bool is_over() const { return over_ || !complaint_.empty(); }
+
+    const Options& options() const { return options_; }
+    EventQueue& queue() { return queue_; }
+    Trace& trace() { return trace_; }
+    Network& net() { return net_; }
+    Node& node(int host) { return *nodes_[host]; }
+    const Node& node(int host) const { return *nodes_[host]; }
+    Guest& guest() { return guest_; }
+    Admin& admin() { return admin_; }
+
+    // From the nodes.
+    void on_process_died(int host, bool lost_cache);
+    void on_request_end(Node& node, GuestRequest& request);
+    void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
+
+    uint64_t crash_checks() const { return crash_checks_; }
+
+  private:
+    bool step();
+    bool run_until(Time limit, bool (World::*done)());
+    void check_as_if_crashed();
+    void check_primaries();
+    void check_bounds();
+    void check_rest();
+    bool requests_are_made();
+    bool is_well();
+    bool has_ended();
+
+    Options options_;
+    EventQueue queue_;
+    Trace trace_;
+    Rng random_;
+    Network net_;
+    std::unique_ptr<Node> nodes_[2];
+    Guest guest_;
+    Admin admin_;
+    Faults faults_;
+    Time bound_;               // of a request, while its node runs
+    uint64_t next_check_ = 0, next_crash_check_ = 0;
+    uint64_t crash_checks_ = 0;
+    bool over_ = false;
+    std::string complaint_;
+};
+
+}  // namespace drbd::sim
