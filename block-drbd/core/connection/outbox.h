@@ -25,7 +25,7 @@ struct Payload {
 };
 
 // Who is told when the packet has left, or will never leave.
-enum class PacketOwner : uint8_t { None, Request, PeerRequest, Bitmap };
+enum class PacketOwner : uint8_t { None, GuestRequest, ForPeer, Bitmap };
 
 struct Owner {
     PacketOwner kind = PacketOwner::None;

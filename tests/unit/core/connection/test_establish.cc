@@ -48,7 +48,7 @@ TEST(Establish, PhasesInOrder) {
 
 // Any delays, any pieces, refusals for a while: they converge.
 TEST(Establish, ThousandInterleavingsConverge) {
-    uint64_t worst = 0, sum = 0, crossed = 0;
+    uint64_t worst = 0, sum = 0, failed_attempts = 0;
     for (uint64_t seed = 1; seed <= 1000; seed++) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         Network net(seed);
@@ -68,17 +68,20 @@ TEST(Establish, ThousandInterleavingsConverge) {
         ASSERT_TRUE(net.run_until_up(60000));
         worst = std::max(worst, net.now() - began);
         sum += net.now() - began;
-        crossed += net.a().phases.size() > 3 || net.b().phases.size() > 3;
+        // Only where neither could reach the other is connect-int waited for.
+        if (refused_until == 0)
+            EXPECT_LT(net.now() - began, 3000u);
+        failed_attempts += net.a().phases.size() > 3 || net.b().phases.size() > 3;
         expect_good(net);
         // And it lasts.
         net.run(30000);
         EXPECT_TRUE(net.a().is_up() && net.b().is_up());
-        EXPECT_TRUE(net.a().lost.empty() || net.b().lost.size() < 20);
+        EXPECT_EQ(net.a().ups, 1u);
     }
     RecordProperty("worst_ms", static_cast<int>(worst));
     RecordProperty("mean_ms", static_cast<int>(sum / 1000));
-    RecordProperty("with_a_failed_attempt", static_cast<int>(crossed));
-    EXPECT_LT(worst, 30000u);
+    RecordProperty("with_a_failed_attempt", static_cast<int>(failed_attempts));
+    EXPECT_LT(worst, 15000u);
     EXPECT_LT(sum / 1000, 2500u);
 }
 

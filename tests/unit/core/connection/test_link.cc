@@ -16,7 +16,7 @@ using test::LinkUp;
 void send_barrier(Link& link, uint32_t number, int* owner = nullptr) {
     Owner told;
     if (owner)
-        told = {PacketOwner::Request, owner};
+        told = {PacketOwner::GuestRequest, owner};
     link.send_data(wire::encode_barrier(link.room(), link.to_connection(), {number}), {}, told);
 }
 
@@ -28,7 +28,7 @@ void send_write(Link& link, const std::vector<uint8_t>& payload, void* owner) {
     write.sequence = link.next_sequence(0);
     write.flags.set(wire::DataFlag::SendWriteAck);
     link.send_data(wire::encode_write(link.room(), link.to(0), wire::Packet::Data, write),
-                   {payload.data(), static_cast<uint32_t>(payload.size())}, {PacketOwner::Request, owner});
+                   {payload.data(), static_cast<uint32_t>(payload.size())}, {PacketOwner::GuestRequest, owner});
 }
 
 TEST(Link, PacketsComeOutInOrderWithTheirPayload) {
