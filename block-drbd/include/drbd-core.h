@@ -80,7 +80,7 @@ enum {
 };
 
 /* Which queues have something to take now. */
-uint32_t drbd_resource_pending(DrbdResource *resource);
+uint32_t drbd_resource_pending(const DrbdResource *resource);
 
 /* ---------------------------------------------------------- connection -- */
 
@@ -444,13 +444,19 @@ DrbdStep drbd_on_guest_request(DrbdResource *resource, unsigned volume, DrbdRequ
 /* The next step of a request that has been woken. */
 DrbdStep drbd_request_step(DrbdRequest *request);
 
+/* Valid with DRBD_STEP_COPY: a digest (data_integrity_alg) is wanted of each so
+ * many bytes of the payload, the last piece may be shorter; 0: none is. */
+uint32_t drbd_request_digest_piece(const DrbdRequest *request);
+
 /* The payload's copy, which the image, the network and digests read; it must
- * stay as it is until drbd_request_end().  `digest` is data_integrity_alg over
- * it if one is configured, else NULL.  Not under the lock: copying. */
+ * stay as it is until drbd_request_end().  `digest`: those that are wanted, one
+ * behind the other, kept as long; else NULL.  Not under the lock: copying. */
 DrbdStep drbd_on_copied(DrbdRequest *request, const void *payload, const uint8_t *digest);
 
-/* Valid with DRBD_STEP_DELIVER: as many bytes as the request has. */
-const void *drbd_request_answer(const DrbdRequest *request);
+/* Valid with DRBD_STEP_DELIVER: `bytes` of the answer for the guest, at `offset`
+ * from the request's beginning.  A large read comes in several parts, and each
+ * is a step. */
+const void *drbd_request_answer(const DrbdRequest *request, uint64_t *offset, size_t *bytes);
 DrbdStep drbd_on_delivered(DrbdRequest *request);
 
 /* The image has done it: `result` is 0 or a negative errno. */

@@ -257,6 +257,7 @@ int main(int argc, char** argv) {
         usage();
         return 2;
     }
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
     for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
         std::signal(signal, on_crash);
     const auto begin = std::chrono::steady_clock::now();

@@ -253,10 +253,12 @@ void Node::submitted(GuestRequest& r, uint32_t write, Disk::FlushPosition positi
 }
 
 void Node::deliver(GuestRequest& r) {
-    const auto* answer = static_cast<const uint8_t*>(drbd_request_answer(r.core));
+    uint64_t offset;
+    size_t bytes;
+    const auto* answer = static_cast<const uint8_t*>(drbd_request_answer(r.core, &offset, &bytes));
     r.read.resize(r.sectors);
-    for (uint64_t i = 0; i < r.sectors; i++)
-        r.read[i] = value_of(answer + i * 512);
+    for (uint64_t i = 0; i < bytes / 512; i++)
+        r.read[offset / 512 + i] = value_of(answer + i * 512);
     step(r, drbd_on_delivered(r.core));
 }
 

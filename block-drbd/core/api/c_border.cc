@@ -82,7 +82,7 @@ void drbd_resource_free(DrbdResource* resource) {
     delete resource;
 }
 
-uint32_t drbd_resource_pending(DrbdResource* resource) {
+uint32_t drbd_resource_pending(const DrbdResource* resource) {
     return resource->pending();
 }
 
@@ -195,6 +195,8 @@ DrbdStep drbd_on_guest_request(DrbdResource* resource, unsigned volume, DrbdRequ
                                DrbdRequest** request) {
     Volume& v = open_volume(resource, volume);
     const DrbdStep step = v.io().begin(kind, offset, bytes, flags, owner, *waiter, request);
+    if (step != DRBD_STEP_RETRY)
+        (*request)->volume = &v;
     resource->settle_after_request(v);
     return step;
 }
@@ -203,24 +205,29 @@ DrbdStep drbd_request_step(DrbdRequest* request) {
     return request->step;
 }
 
+uint32_t drbd_request_digest_piece(const DrbdRequest* request) { return GuestIo::digest_piece(*request); }
+
 DrbdStep drbd_on_copied(DrbdRequest* request, const void* payload, const uint8_t* digest) {
-    return after_request(*request, request->volume->io().copied(*request, payload, digest));
+    return after_request(*request, request->io->copied(*request, payload, digest));
 }
 
 DrbdStep drbd_on_local_done(DrbdRequest* request, int result) {
-    return after_request(*request, request->volume->io().local_done(*request, result));
+    return after_request(*request, request->io->local_done(*request, result));
 }
 
-const void* drbd_request_answer(const DrbdRequest* request) {
-    return request->volume->io().answer(*request);
+const void* drbd_request_answer(const DrbdRequest* request, uint64_t* offset, size_t* bytes) {
+    DRBD_ASSERT(request->step == DRBD_STEP_DELIVER);
+    *offset = request->answer_offset;
+    *bytes = request->answer_bytes;
+    return GuestIo::answer(*request);
 }
 
 DrbdStep drbd_on_delivered(DrbdRequest* request) {
-    return after_request(*request, request->volume->io().delivered(*request));
+    return after_request(*request, request->io->delivered(*request));
 }
 
 int drbd_request_end(DrbdRequest* request) {
-    return request->volume->io().end(*request);
+    return request->io->end(*request);
 }
 
 void* drbd_next_wake(DrbdResource* resource) {

@@ -104,12 +104,12 @@ bool DrbdResource::may_reconnect() const {
 
 void DrbdResource::on_packet_left(const Owner& owner, bool sent) {
     switch (owner.kind) {
-    case PacketOwner::Request: {
+    case PacketOwner::GuestRequest: {
         Request& request = *static_cast<Request*>(owner.object);
-        request.volume->io().on_packet_left(request, sent);
+        request.io->on_packet_left(request, sent);
         return;
     }
-    case PacketOwner::PeerRequest: {
+    case PacketOwner::ForPeer: {
         PeerRequest& request = *static_cast<PeerRequest*>(owner.object);
         if (request.work == PeerWork::ResyncRead || request.work == PeerWork::ResyncStatus)
             volumes_[request.volume]->resync().on_packet_left(request, sent);

@@ -48,7 +48,7 @@ void DrbdResource::close_volume(unsigned number) {
     on_left();
 }
 
-uint32_t DrbdResource::pending() {
+uint32_t DrbdResource::pending() const {
     uint32_t pending = 0;
     if (pool_.has_wake())
         pending |= DRBD_PENDING_WAKE;

@@ -70,10 +70,7 @@ void PeerIo::on_peer_io_done(PeerRequest& request) {
 
 void PeerIo::link_lost() {
     DRBD_ASSERT(!link_.is_up());
-    if (announced_) {
-        requests_.finish(*announced_);
-        announced_ = nullptr;
-    }
+    drop_announced();
     // Nobody waits for the answer to a read.
     for (unsigned volume = 0; volume < DRBD_MAX_VOLUMES; volume++)
         requests_.fail_queued(volume, PeerWork::Read, PeerWork::Read, -ECANCELED);

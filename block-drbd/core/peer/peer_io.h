@@ -117,6 +117,7 @@ class PeerIo final : public PeerRequestOwner {
     // write.cc
     Result<PeerVolume*> volume_of(const wire::Frame& frame);
     void begin_connection_if_new();
+    void drop_announced();
     void refuse_write(const wire::DataWrite& write, unsigned volume, bool was_discarded);
     void begin_write(PeerRequest& request, const wire::Frame& frame, const wire::DataWrite& write);
     void submit_write(PeerRequest& request);

@@ -17,6 +17,7 @@
 #include "core/base/limits.h"
 #include "core/base/list.h"
 #include "core/connection/link.h"
+#include "core/request/guest_io.h"
 #include "core/request/overlap_tree.h"
 #include "core/wire/values.h"
 #include "drbd-core.h"
@@ -74,7 +75,7 @@ class PeerRequestOwner {
     ~PeerRequestOwner() = default;
 };
 
-class PeerRequests {
+class PeerRequests final : public BufferReturn {
   public:
     // Both owners are asked by PeerWork: peer/ for the first three, the volume's
     // resync for the others (set per volume; null when the volume is closed).
@@ -96,6 +97,7 @@ class PeerRequests {
     void finish(PeerRequest& request);  // not at_image, in no list; releases the buffer
     // One that belongs to no request, at least 16 bytes; null: nothing.
     void release(void* buffer, uint64_t bytes);
+    void release_buffer(void* buffer, uint64_t bytes) override { release(buffer, bytes); }
     // What is queued for the volume and not handed out ends with an error, as
     // if the image had answered.
     void fail_queued(unsigned volume, PeerWork first, PeerWork last, int error);

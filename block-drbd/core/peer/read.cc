@@ -50,7 +50,7 @@ void PeerIo::read_done(PeerRequest& request) {
                                     {request.digest, link_.integrity_digest_size()}};
         // Ours until on_packet_left(), which may be now.
         link_.send_data(wire::encode_data_reply(link_.room(), link_.to(number), wire::Packet::DataReply, reply),
-                        {request.buffer, static_cast<uint32_t>(bytes)}, {PacketOwner::PeerRequest, &request});
+                        {request.buffer, static_cast<uint32_t>(bytes)}, {PacketOwner::ForPeer, &request});
         return;
     }
     if (may_answer(request))

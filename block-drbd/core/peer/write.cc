@@ -19,7 +19,7 @@ Error write_same_not_offered() {
 }  // namespace
 
 Result<BulkVerdict> PeerIo::on_write_announced(const wire::Frame& frame) {
-    DRBD_ASSERT(!announced_);
+    drop_announced();  // its payload was given up elsewhere
     if (frame.packet() == wire::Packet::WriteSame)
         return write_same_not_offered();
     auto volume = volume_of(frame);
@@ -33,7 +33,15 @@ Result<BulkVerdict> PeerIo::on_write_announced(const wire::Frame& frame) {
     return announced_ ? BulkVerdict::Take : BulkVerdict::Stall;
 }
 
+void PeerIo::drop_announced() {
+    if (announced_)
+        requests_.finish(*announced_);
+    announced_ = nullptr;
+}
+
 Result<void> PeerIo::on_write(const wire::Frame& frame, void* buffer) {
+    if (frame.bulk_length == 0 || (announced_ && announced_->volume != frame.volume))
+        drop_announced();
     PeerRequest* request = announced_;
     announced_ = nullptr;
     const auto give_up = [&] {

@@ -113,7 +113,7 @@ wire::DataFlags GuestIo::flags_of(const Request& request, Packet packet) const {
 void GuestIo::send(Request& request, wire::Encoded header, const Payload& payload) {
     request.peer.in_outbox++;
     log_.packet_queued();
-    link_.send_data(header, payload, {PacketOwner::Request, &request});
+    link_.send_data(header, payload, {PacketOwner::GuestRequest, &request});
 }
 
 // All packets at once, and in one epoch.  If the connection is given up over

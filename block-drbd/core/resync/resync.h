@@ -78,7 +78,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
 
     // PacketOwner::Bitmap
     static void bitmap_packet_left(const Owner& owner, bool sent);
-    // PacketOwner::PeerRequest with work ResyncRead.
+    // PacketOwner::ForPeer with work ResyncRead.
     void on_packet_left(PeerRequest& request, bool sent);
     void on_peer_io_done(PeerRequest& request) override;
     void on_marked(uint64_t first_block, uint64_t end_block) override;

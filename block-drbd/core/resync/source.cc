@@ -157,7 +157,7 @@ void ResyncSource::answer(SourceRead& read, PeerRequest& io, bool deallocated) {
     read.io = nullptr;
     free_reads_.push_back(read);
     Link& link = parts_.link;
-    const Owner owner{PacketOwner::PeerRequest, &io};
+    const Owner owner{PacketOwner::ForPeer, &io};
     if (deallocated) {
         link.send_data(wire::encode_block_range(link.room(), parts_.to(), wire::Packet::RsDeallocated,
                                                 {request.sector, request.size}), {}, owner);

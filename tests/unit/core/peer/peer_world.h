@@ -110,7 +110,7 @@ class PeerWorld : public PeerRangeWaiter {
             io.set_volume(i, volume_[i].get());
         }
         link_up.on_left = [this](const Owner& owner, bool sent) {
-            if (owner.kind == PacketOwner::PeerRequest)
+            if (owner.kind == PacketOwner::ForPeer)
                 io.on_packet_left(*static_cast<PeerRequest*>(owner.object), sent);
         };
     }

@@ -195,9 +195,9 @@ void Guest::link_lost() {
 
 // ---- node ----
 
-Node::Node(Pair& p, const char* n, uint64_t sectors, wire::Agreement agreement)
+Node::Node(Pair& p, const char* n, uint64_t sectors, uint64_t image_bytes, wire::Agreement agreement)
     : name(n), pair(p), link(agreement), peer_io(link.link, requests), requests(peer_io),
-      image(sectors * kSectorSize),
+      image(image_bytes),
       resync_owner([&] {
           EXPECT_TRUE(requests.allocate(kPeerRequestsMax));
           EXPECT_TRUE(disk.bitmap.allocate(Sector(sectors)).ok());
@@ -210,7 +210,7 @@ Node::Node(Pair& p, const char* n, uint64_t sectors, wire::Agreement agreement)
     link.on_left = [this](const Owner& owner, bool sent) {
         if (owner.kind == PacketOwner::Bitmap) {
             Resync::bitmap_packet_left(owner, sent);
-        } else if (owner.kind == PacketOwner::PeerRequest) {
+        } else if (owner.kind == PacketOwner::ForPeer) {
             PeerRequest& request = *static_cast<PeerRequest*>(owner.object);
             if (request.work == PeerWork::ResyncRead)
                 resync.on_packet_left(request, sent);
@@ -438,7 +438,10 @@ void Node::end_op(Op op) {
 void Node::link_lost() {
     link.go_down();
     peer_io.link_lost();
-    resync.on_link_lost();
+    if (pair.trusts_target)
+        resync.abort();
+    else
+        resync.on_link_lost();
     guest.link_lost();
     pump();
 }
@@ -446,7 +449,10 @@ void Node::link_lost() {
 // ---- both ----
 
 Pair::Pair(uint64_t seed, uint64_t sectors, wire::Agreement agreement)
-    : random(seed), a(*this, "a", sectors, agreement), b(*this, "b", sectors, agreement) {
+    : Pair(seed, sectors, sectors * kSectorSize, agreement) {}
+
+Pair::Pair(uint64_t seed, uint64_t sectors, uint64_t image_bytes, wire::Agreement agreement)
+    : random(seed), a(*this, "a", sectors, image_bytes, agreement), b(*this, "b", sectors, image_bytes, agreement) {
     a.link.link.set_now(now_ms);
     b.link.link.set_now(now_ms);
 }
@@ -599,6 +605,30 @@ void Pair::cut() {
     for (unsigned steps = static_cast<unsigned>(random() % 20); steps > 0; steps--)
         (random() % 2 ? a : b).step_io();
     other(first).link_lost();
+}
+
+void Pair::finish_io() {
+    writes_left = 0;
+    while (a.has_io() || b.has_io()) {
+        Node& node = random() % 2 ? a : b;
+        node.step_io();
+        node.pump();
+    }
+}
+
+void Pair::reconnect() {
+    for (Node* node : {&a, &b}) {
+        EXPECT_EQ(node->requests.in_use(), 0u) << node->name;
+        EXPECT_EQ(node->guest.locks(), 0u) << node->name;
+        EXPECT_EQ(node->guest.incomplete(), 0u) << node->name;
+        node->answered = node->bitmaps_exchanged = 0;
+        node->error.clear();
+        node->faults = {};
+        node->link.go_up();
+    }
+    packets_until_cut = ~0u;
+    writer = nullptr;
+    linked = true;
 }
 
 void Pair::lose_power(Node& node) {

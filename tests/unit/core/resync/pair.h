@@ -105,7 +105,7 @@ class Guest final : public ResyncLocks {
 
 class Node final : public PeerVolume, public ResyncListener {
   public:
-    Node(Pair& pair, const char* name, uint64_t sectors, wire::Agreement agreement);
+    Node(Pair& pair, const char* name, uint64_t sectors, uint64_t image_bytes, wire::Agreement agreement);
     ~Node();
 
     // PeerVolume
@@ -182,6 +182,8 @@ class Node final : public PeerVolume, public ResyncListener {
 class Pair {
   public:
     explicit Pair(uint64_t seed, uint64_t sectors = 8192, wire::Agreement agreement = {101, {wire::kFeaturesKnown}});
+    // Volumes larger than their images, of which nothing is read or written.
+    Pair(uint64_t seed, uint64_t sectors, uint64_t image_bytes, wire::Agreement agreement);
 
     // Different images, bits for what differs, some on each side, and some more.
     void make_different(unsigned blocks);
@@ -195,6 +197,9 @@ class Pair {
     // Both streams are cut: some of what was under way still arrives.
     void cut();
     void lose_power(Node& node);
+    // All I/O has ended; then the nodes find each other again.
+    void finish_io();
+    void reconnect();
 
     // Blocks that differ and that no bitmap names.
     uint64_t unmarked_differences() const;
@@ -211,6 +216,10 @@ class Pair {
     unsigned packets_until_cut = ~0u;
     unsigned delivered = 0;
     bool linked = true;
+    // What the target acknowledged is taken for stable although no barrier says
+    // so: it flushes by itself.  Else it is marked again, by large extents, and
+    // covers what a test wants to see.
+    bool trusts_target = true;
 
     struct Flight {
         std::deque<SentPacket> data, meta;
