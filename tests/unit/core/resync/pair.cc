@@ -609,11 +609,11 @@ void Pair::cut() {
 
 void Pair::finish_io() {
     writes_left = 0;
-    while (a.has_io() || b.has_io()) {
-        Node& node = random() % 2 ? a : b;
-        node.step_io();
-        node.pump();
-    }
+    do {
+        (random() % 2 ? a : b).step_io();
+        a.pump();
+        b.pump();
+    } while (a.has_io() || b.has_io());
 }
 
 void Pair::reconnect() {
