@@ -157,7 +157,8 @@ void Admin::tend_role(int h) {
             world_.guest().stop();
         if (node.requests_in_flight() == 0)
             node.set_role(false, false);
-    } else if (should && !world_.guest().is_running() && host_[h].promotion == 0) {
+    } else if (should && !world_.guest().is_running() && host_[h].promotion == 0 &&
+               (ever_well_ || !world_.options().waits_for_sync || repairing_)) {
         world_.guest().begin(h, true);  // it never stopped being Primary
     }
 }
@@ -179,8 +180,9 @@ void Admin::promoted(int h) {
         return;  // it has been decided otherwise meanwhile
     if (world_.guest().is_running())
         world_.guest().on_process_died(world_.guest().host(), false);  // two at once: the older one's is over
-    world_.guest().begin(h, host_[h].forced);
     initialised_ = true;
+    if (ever_well_ || !world_.options().waits_for_sync)
+        world_.guest().begin(h, host_[h].forced);
 }
 
 // ----------------------------------------------------------------- trouble --

@@ -47,7 +47,11 @@ void draw_connection(Options& o, Rng& r) {
 
 void draw_guest(Options& o, Rng& r) {
     o.depth = static_cast<unsigned>(1 + r.below(r.chance(0.3) ? 32 : 8));
-    o.think = r.exponential(1000);
+    o.think = r.exponential(500);
+    // Bursts with pauses between them, so that a life is long enough for faults.
+    const Time life = r.between(2 * kSecond, 40 * kSecond);
+    o.pause = life * o.depth * kRequestsPerPause / (o.requests + 1);
+    o.waits_for_sync = r.chance(0.7);
     o.reads = r.chance(0.5) ? 0.2 : 0.05;
     o.flushes = r.chance(0.7) ? 0.05 : r.chance(0.5) ? 0.3 : 0.005;
     o.fua = r.chance(0.5) ? 0.1 : 0;

@@ -45,7 +45,8 @@ struct Options {
     double clock_rate[2] = {1, 1};
     // Guest.
     unsigned depth = 8;
-    Time think = 200;
+    Time think = 200, pause = 0;      // between two requests; sometimes a longer one
+    bool waits_for_sync = true;       // for the first resync
     double reads = 0.2, flushes = 0.05, fua = 0.05, zeroes = 0.03, discards = 0.03, large = 0.05;
     unsigned hot_spots = 4;
     uint64_t requests = 2000;
@@ -54,6 +55,8 @@ struct Options {
     double both_at_once = 0.05;
     Time failover_every = 0, command_every = 0;
 };
+
+constexpr uint64_t kRequestsPerPause = 40;
 
 Options swarm(uint64_t seed, unsigned kinds, uint64_t requests);
 

@@ -93,7 +93,9 @@ void Guest::on_process_died(int host, bool lost_cache) {
 // -------------------------------------------------------------- requests --
 
 void Guest::issue_later() {
-    world_.queue().after(random_.exponential(world_.options().think), [this, stint = stint_] {
+    const Options& o = world_.options();
+    const bool pauses = o.pause != 0 && random_.below(kRequestsPerPause) == 0;
+    world_.queue().after(random_.exponential(pauses ? o.pause : o.think), [this, stint = stint_] {
         if (stint == stint_)
             issue();
     });

@@ -41,7 +41,10 @@ class ResyncLocks {
 class GuestIoLocks final : public ResyncLocks {
   public:
     explicit GuestIoLocks(GuestIo& io) : io_(io) {}
-    void lock_range(RangeLock& lock) override { io_.lock_range(lock); }
+    void lock_range(RangeLock& lock) override {
+        if (io_.lock_range(lock))
+            lock.listener->on_range_locked(lock);
+    }
     void unlock_range(RangeLock& lock) override { io_.unlock_range(lock); }
 
   private:
