@@ -110,10 +110,12 @@ static DrbdStep coroutine_fn drbd_deliver(const DrbdGuestRequest *g,
                                           DrbdRequest *request)
 {
     BDRVDrbdState *s = g->bs->opaque;
-    const void *answer = drbd_request_answer(request);
+    uint64_t offset;
+    size_t bytes;
+    const void *answer = drbd_request_answer(request, &offset, &bytes);
 
     drbd_unlock(s->obj);
-    qemu_iovec_from_buf(g->qiov, g->qiov_offset, answer, g->bytes);
+    qemu_iovec_from_buf(g->qiov, g->qiov_offset + offset, answer, bytes);
     drbd_lock(s->obj);
     return drbd_on_delivered(request);
 }

@@ -161,6 +161,19 @@ static void drbd_net_bh(void *opaque)
     drbd_net_leave(obj);
 }
 
+/*
+ * The core tells when its deadline has become an earlier one.  When it has come,
+ * or a later one took its place, it is asked for the next.
+ */
+static void drbd_net_timer(void *opaque)
+{
+    DrbdObject *obj = opaque;
+
+    drbd_net_enter(obj);
+    drbd_net_arm(obj);
+    drbd_net_leave(obj);
+}
+
 void drbd_net_init(DrbdObject *obj)
 {
     DrbdNet *net = &obj->net;
@@ -190,7 +203,7 @@ void drbd_net_start(DrbdObject *obj)
         return;
     }
     aio_timer_init(obj->ctx, &obj->net.timer, QEMU_CLOCK_REALTIME, SCALE_MS,
-                   drbd_net_bh, obj);
+                   drbd_net_timer, obj);
     drbd_lock(obj);
     obj->net.bh = aio_bh_new(obj->ctx, drbd_net_bh, obj);
     obj->net.running = true;
