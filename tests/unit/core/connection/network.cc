@@ -93,6 +93,21 @@ Network::Network(uint64_t seed, unsigned nodes)
         nodes_.push_back(std::make_unique<Node>(*this, i, seed));
 }
 
+Network::~Network() {
+    for (auto& end : ends_)
+        if (end->other) {
+            end->other->other.reset();
+            end->other.reset();
+        }
+}
+
+std::shared_ptr<End> Network::new_end(int index) {
+    auto end = std::make_shared<End>();
+    end->node = index;
+    ends_.push_back(end);
+    return end;
+}
+
 void Network::start(unsigned index, bool discard_my_data) {
     Node& n = node(index);
     n.config.crypto = n.secret.crypto();
@@ -270,8 +285,7 @@ void Network::deliver(const std::shared_ptr<End>& end) {
 }
 
 void Network::dial(Node& n, unsigned socket, unsigned timeout_ms) {
-    auto end = std::make_shared<End>();
-    end->node = static_cast<int>(n.index);
+    auto end = new_end(static_cast<int>(n.index));
     end->socket = socket;
     sockets_[n.index][socket] = end;
     const auto result = [this, end, &n](const char* error) {
@@ -296,8 +310,7 @@ void Network::dial(Node& n, unsigned socket, unsigned timeout_ms) {
                 end->other->other = end;
         } else if (listening_[target]) {
             Node& peer = node(target);
-            auto accepted = std::make_shared<End>();
-            accepted->node = static_cast<int>(target);
+            auto accepted = new_end(static_cast<int>(target));
             accepted->other = end;
             end->other = accepted;
             int number = -1;
@@ -350,9 +363,8 @@ void Network::close(const std::shared_ptr<End>& end, const char* error) {
 std::shared_ptr<End> Network::connect_raw(unsigned to) {
     if (!listening_[to])
         return nullptr;
-    auto raw = std::make_shared<End>();
-    auto accepted = std::make_shared<End>();
-    accepted->node = static_cast<int>(to);
+    auto raw = new_end(-1);
+    auto accepted = new_end(static_cast<int>(to));
     raw->other = accepted;
     accepted->other = raw;
     int number = -1;

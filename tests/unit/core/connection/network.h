@@ -105,6 +105,7 @@ struct End {
 class Network {
   public:
     explicit Network(uint64_t seed = 1, unsigned nodes = 2);
+    ~Network();
 
     Node& node(unsigned index) { return *nodes_[index]; }
     Node& a() { return node(0); }
@@ -153,6 +154,8 @@ class Network {
   private:
     friend class Node;
 
+    std::shared_ptr<End> new_end(int node);
+
     void act(Node& node);
     void send(Node& node, unsigned socket);
     void deliver(const std::shared_ptr<End>& end);
@@ -174,6 +177,7 @@ class Network {
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Node>> dead_;
     std::vector<std::map<unsigned, std::shared_ptr<End>>> sockets_;
+    std::vector<std::shared_ptr<End>> ends_;  // all there ever were: pairs hold each other
     std::vector<bool> listening_;
     std::vector<bool> acting_;
 };
