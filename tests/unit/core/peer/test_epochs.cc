@@ -101,7 +101,7 @@ TEST(Epochs, AFailedWriteIsCountedAndFlushedAround) {
     EXPECT_EQ(acks[1].barrier.set_size, 2u);
 }
 
-// Legal, though nobody sends it: it counts, and its flush is done in its place.
+// It counts, and its flush is done in its place.
 TEST(Epochs, AFlushWithoutDataCounts) {
     PeerWorld world;
     ASSERT_TRUE(world.write(0, {.start = 0, .flags = 0}));
