@@ -99,6 +99,10 @@ void DrbdResource::take_end_request(const wire::StateChange& asked) {
         answer(to_answer_.packet, to_answer_.volume, StateCode::PrimaryNop);
         return;
     }
+    if (volume_served_by_peer() >= 0) {
+        answer(to_answer_.packet, to_answer_.volume, StateCode::NoUpToDateDisk);
+        return;
+    }
     const EndTerms terms = {.peer_outdates_itself = asked.disk == DiskState::Outdated,
                             .outdates_itself = asked.peer_disk == DiskState::Outdated};
     for (auto& volume : volumes_)
@@ -128,10 +132,26 @@ void DrbdResource::answer_when_recorded() {
 
 // ---- the graceful end ----
 
+// A volume whose guest here lives on the peer's disk alone, or -1.
+int DrbdResource::volume_served_by_peer() const {
+    for (unsigned i = 0; i < nr_volumes_; i++) {
+        const Volume* v = volumes_[i].get();
+        if (v && v->is_connected() && v->state().role == Role::Primary && v->state().disk < DiskState::UpToDate &&
+            v->state().peer_disk == DiskState::UpToDate)
+            return static_cast<int>(i);
+    }
+    return -1;
+}
+
 Result<uint64_t> DrbdResource::disconnect(bool force) {
     if (ending_.number != 0 && !force)
         return Error::of(ErrorCode::InUse, "operation %llu (disconnect) is pending: wait for its end, or force it",
                          static_cast<unsigned long long>(ending_.number));
+    if (const int served = volume_served_by_peer(); served >= 0 && !force)
+        return Error::of(ErrorCode::Refused,
+                         "disconnect is refused: this node is Primary and only the peer has UpToDate data of volume %d; "
+                         "attach a disk and let it be resynced, or make the node Secondary, or force it",
+                         served);
     const uint64_t number = new_operation_number();
     if (ending_.number != 0)
         notices_.operation(-1, ending_.number, "disconnect", true, "");
@@ -155,10 +175,9 @@ void DrbdResource::ask_for_end() {
             if (!volume || !volume->is_connected())
                 continue;
             const State& s = volume->state();
-            if (s.role == Role::Primary && s.peer_disk == DiskState::UpToDate)
-                ending_.terms.peer_outdates_itself = true;
-            if (s.peer == Role::Primary && s.disk == DiskState::UpToDate)
-                ending_.terms.outdates_itself = true;
+            const bool both = s.disk == DiskState::UpToDate && s.peer_disk == DiskState::UpToDate;
+            ending_.terms.peer_outdates_itself |= both && s.role == Role::Primary;
+            ending_.terms.outdates_itself |= both && s.peer == Role::Primary && s.role != Role::Primary;
         }
         if (ending_.terms.peer_outdates_itself)
             asked.peer_disk = DiskState::Outdated;
@@ -171,6 +190,13 @@ void DrbdResource::ask_for_end() {
 void DrbdResource::end_answered(StateCode code) {
     if (ending_.number == 0)
         return;
+    if (code == StateCode::NoUpToDateDisk) {
+        const uint64_t number = ending_.number;
+        ending_ = {};
+        notices_.operation(-1, number, "disconnect", false,
+                           "the peer is Primary and lives on this node's data alone; end its role first, or force it");
+        return;
+    }
     if (static_cast<int>(code) < 1 && ending_.attempt == 0) {
         ending_.attempt = 1;
         ask_for_end();

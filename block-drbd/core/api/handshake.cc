@@ -18,6 +18,11 @@ namespace {
 
 constexpr uint32_t kOwnBioMax = 1u << 20;
 
+// A copy may be called old only where the other is good.
+bool may_be_outdated(DiskState copy, DiskState other) {
+    return copy > DiskState::Outdated && copy != DiskState::DUnknown && other == DiskState::UpToDate;
+}
+
 unsigned long long count_of(Sector sectors) { return static_cast<unsigned long long>(sectors.value); }
 
 }  // namespace
@@ -120,7 +125,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
         wanted.disk = DiskState::UpToDate;
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
-    if (outdates_itself_ && wanted.disk > DiskState::Outdated)
+    if (outdates_itself_)
         wanted.disk = DiskState::Outdated;
     peer_outdates_itself_ = outdates_itself_ = false;
     if (state_.disk == DiskState::Negotiating) {
@@ -137,17 +142,20 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
 // Spec 5.7: the end was agreed on.  It stands in the superblock before the
 // answer goes out.
 void Volume::prepare_end(const EndTerms& terms) {
-    peer_outdates_itself_ = terms.peer_outdates_itself;
-    outdates_itself_ = terms.outdates_itself;
+    peer_outdates_itself_ = terms.peer_outdates_itself && may_be_outdated(state_.peer_disk, state_.disk);
+    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary &&
+                       may_be_outdated(state_.disk, state_.peer_disk);
 }
 
 void Volume::tear_down(const EndTerms& terms, const char* reason) {
+    prepare_end(terms);
     State wanted = state_;
     wanted.connection = ConnectionState::TearDown;
-    if (terms.peer_outdates_itself)
+    if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
-    if (terms.outdates_itself && state_.role != Role::Primary && wanted.disk > DiskState::Outdated)
+    if (outdates_itself_)
         wanted.disk = DiskState::Outdated;
+    peer_outdates_itself_ = outdates_itself_ = false;
     change_state(ChangeKind::Hard, wanted, reason, 0);
 }
 

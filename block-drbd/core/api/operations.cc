@@ -194,10 +194,7 @@ Result<uint64_t> Volume::leave(bool inactivate) {
                                             OperationPhase::WaitRequests);
     leaving_ = true;
     refresh_access();
-    if (state_.disk == DiskState::Diskless && io_.in_flight() == 0)
-        disk_is_gone("the node is being closed");
-    else
-        pump();
+    pump();
     return number;
 }
 

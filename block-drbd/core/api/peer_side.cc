@@ -36,6 +36,7 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
             bits_due_ = bits_wanted_ = true;
             return false;
         }
+    bits_wanted_ |= bits_out_;
     return !bits_out_;
 }
 

@@ -122,6 +122,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     void take_end_request(const drbd::wire::StateChange& asked);
     void answer(drbd::wire::Packet packet, unsigned volume, drbd::StateCode code);
     void answer_when_recorded();
+    int volume_served_by_peer() const;
     void ask_for_end();
     void end_answered(drbd::StateCode code);
     void end_connection(bool told);

@@ -188,7 +188,7 @@ bool Volume::is_in_the_way() {
         // Spec row 104: PRIMARY_IND goes only after all barrier acknowledgements.
         if (owner_.transfer_log().unconfirmed() != 0)
             owner_.transfer_log().close_epoch();
-        return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.in_flight()) != 0 ||
+        return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.outstanding()) != 0 ||
                owner_.transfer_log().unconfirmed() != 0 || peer_uses_disk();
     case OperationKind::Detach:
         return io_.at_image() != 0 || peer_uses_disk();
@@ -267,6 +267,8 @@ void Volume::disk_is_gone(const char* reason) {
     // An attach that failed and a node without a disk have flushed nothing.
     const bool orderly = reason && operation_.pending() && !operation_.forced && is_attached();
     io_.disk_went(orderly);
+    if (orderly)
+        owner_.peer_io().disk_flushed(number_);
     io_.want_generation(false);
     forget_writes();
     declared_good_ = false;

@@ -196,7 +196,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     const SettleActivity& settle() const { return settle_; }
     bool is_attached() const { return state_.disk >= DiskState::Negotiating; }
     bool is_at_rest() const {
-        return state_.disk == DiskState::Diskless && !operation_.pending() && io_.in_flight() == 0;
+        return state_.disk == DiskState::Diskless && !operation_.pending() && io_.outstanding() == 0;
     }
     bool needs_disk() const { return state_.disk != DiskState::Diskless; }
     uint64_t bytes() const { return to_bytes(size_).value; }

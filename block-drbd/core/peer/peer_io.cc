@@ -8,7 +8,7 @@ namespace drbd {
 
 void PeerIo::set_volume(unsigned number, PeerVolume* volume) {
     PerVolume& v = volumes_[number];
-    DRBD_ASSERT(v.order.empty() && v.writes == 0);
+    DRBD_ASSERT(!volume || (v.order.empty() && v.writes == 0));
     v.volume = volume;
     // What the closed volume has not flushed nobody will: end_epochs() finds it.
     if (volume)
