@@ -121,11 +121,14 @@ Result<void> Resync::on_ack(wire::Packet packet, const wire::BlockAck& ack) {
     return source_.on_ack(packet, ack);
 }
 
-// Below 95 a flush without data is not known.
+// Below 100 and with digests there is no flush without data.
+bool Resync::may_ask_for_confirmation() const {
+    return parts_.link.is_up() && parts_.link.agreement().version >= 100 && !parts_.link.has_integrity() &&
+           unconfirmed_.oldest_ms() != UINT64_MAX;
+}
+
 bool Resync::wants_confirmation() const {
-    return parts_.link.is_up() && parts_.link.agreement().version >= 95 &&
-           unconfirmed_.oldest_ms() != UINT64_MAX &&
-           parts_.link.now_ms() >= unconfirmed_.oldest_ms() + kResyncConfirmMs;
+    return may_ask_for_confirmation() && parts_.link.now_ms() >= unconfirmed_.oldest_ms() + kResyncConfirmMs;
 }
 
 void Resync::bitmap_packet_left(const Owner& owner, bool) {
@@ -168,8 +171,7 @@ uint64_t Resync::next_deadline_ms() const {
         at = std::min(at, parts_.link.now_ms());
     // The hub is to look at wants_confirmation(); when it is due already, the
     // hub has looked.
-    if (parts_.link.is_up() && unconfirmed_.oldest_ms() != UINT64_MAX &&
-        parts_.link.now_ms() < unconfirmed_.oldest_ms() + kResyncConfirmMs)
+    if (may_ask_for_confirmation() && !wants_confirmation())
         at = std::min(at, unconfirmed_.oldest_ms() + kResyncConfirmMs);
     return at;
 }

@@ -75,6 +75,8 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // There is something to confirm and the guest writes nothing: an empty
     // write that flushes, and a barrier, would do it.
     bool wants_confirmation() const;
+    // Nothing that the target acknowledged needs a confirmation any more.
+    bool is_confirmed() const { return unconfirmed_.empty(); }
 
     // PacketOwner::Bitmap
     static void bitmap_packet_left(const Owner& owner, bool sent);
@@ -91,6 +93,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
 
   private:
     void stop();
+    bool may_ask_for_confirmation() const;
 
     std::optional<GuestIoLocks> guest_locks_;
     ResyncParts parts_;

@@ -215,6 +215,8 @@ void ResyncSource::clear_bits(const SourceRequest& request) {
 }
 
 void ResyncSource::on_marked(uint64_t first_block, uint64_t end_block) {
+    if (answered_.empty() && free_reads_.size() == kResyncReadsMax)
+        return;
     const auto mark = [&](SourceRequest& request) {
         if (first_block < end_block_of(request.range()) && first_block_of(request.range()) < end_block)
             request.add_marked(first_block, end_block);

@@ -2,6 +2,7 @@
 // The bitmap against a model of one bool a block.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -92,6 +93,11 @@ TEST_P(BitmapOfSize, DoesWhatTheModelDoes) {
         while (next < model.set.size() && !model.set[next])
             next++;
         ASSERT_EQ(bitmap.next_set(from), next);
+        const uint64_t end = from + random() % (model.set.size() + 1 - from);
+        ASSERT_EQ(bitmap.next_set(from, end), std::min(next, end));
+        ASSERT_EQ(bitmap.count(from, end),
+                  static_cast<uint64_t>(std::count(model.set.begin() + static_cast<ptrdiff_t>(from),
+                                                   model.set.begin() + static_cast<ptrdiff_t>(end), true)));
     }
     expect_equal(bitmap, model);
 }
@@ -156,6 +162,47 @@ TEST(Bitmap, MarkingAllWritesEveryPageEvenThoseThatWereFull) {
     bitmap.set_all_out_of_sync();
     EXPECT_EQ(bitmap.dirty_pages(), 3u);
     EXPECT_EQ(bitmap.count(), bitmap.bits());
+}
+
+TEST(Bitmap, ShrinkingForgetsWhatIsBehindTheEnd) {
+    Bitmap bitmap;
+    ASSERT_TRUE(bitmap.allocate(Sector(3 * 8 * kBitsPerPage)).ok());
+    bitmap.set_all_out_of_sync();
+    bitmap.shrink(Sector(8 * kBitsPerPage + 8 * 70 + 3));
+    EXPECT_EQ(bitmap.bits(), kBitsPerPage + 71);
+    EXPECT_EQ(bitmap.count(), kBitsPerPage + 71);
+    EXPECT_EQ(bitmap.pages(), 2u);
+    EXPECT_EQ(bitmap.dirty_pages(), 2u);
+    EXPECT_EQ(bitmap.page(1)[70 / 8], 0x7f);  // nothing is set behind the end
+    EXPECT_EQ(bitmap.page(1)[70 / 8 + 1], 0);
+    EXPECT_EQ(bitmap.set_in_sync(Sector(8 * (kBitsPerPage + 70)), Sector(3)), 1u);  // the last block, whole
+    bitmap.shrink(Sector(8 * 5));
+    EXPECT_EQ(bitmap.count(), 5u);
+    EXPECT_EQ(bitmap.dirty_pages(), 1u);
+    EXPECT_EQ(bitmap.next_dirty(1), bitmap.pages());
+}
+
+struct Watcher final : BitmapWatcher {
+    void on_marked(uint64_t first, uint64_t end) override { marked.emplace_back(first, end); }
+    std::vector<std::pair<uint64_t, uint64_t>> marked;
+};
+
+TEST(Bitmap, TheWatcherHearsOfEveryMark) {
+    Bitmap bitmap;
+    Watcher watcher;
+    bitmap.set_watcher(&watcher);
+    ASSERT_TRUE(bitmap.allocate(Sector(8 * 2000)).ok());
+    bitmap.set_out_of_sync(Sector(9), Sector(8));
+    bitmap.set_out_of_sync(Sector(8), Sector(1));  // set already
+    bitmap.set_out_of_sync(Sector(8), Sector(0));
+    bitmap.set_in_sync(Sector(0), Sector(800));
+    bitmap.set_extent_out_of_sync(1);
+    bitmap.set_extent_out_of_sync(2);  // behind the end
+    using Marks = std::vector<std::pair<uint64_t, uint64_t>>;
+    EXPECT_EQ(watcher.marked, (Marks{{1, 3}, {1, 2}, {1024, 2000}}));
+    bitmap.set_watcher(nullptr);
+    bitmap.set_all_out_of_sync();
+    EXPECT_EQ(watcher.marked.size(), 3u);
 }
 
 // 20 TiB: bit numbers beyond 32 bits.

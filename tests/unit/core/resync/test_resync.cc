@@ -24,7 +24,7 @@ void expect_in_sync(Pair& pair) {
 }
 
 TEST(Resync, MakesTheTargetEqual) {
-    for (uint64_t seed = 0; seed < 40; seed++) {
+    for (uint64_t seed = 0; seed < 18; seed++) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         Pair pair(seed, 8192 - seed % 9, {101, seed % 2 ? kNoThin : wire::Features{wire::kFeaturesKnown}});
         pair.make_different(12);
@@ -47,7 +47,7 @@ TEST(Resync, NothingToDoIsAnsweredOnce) {
 }
 
 TEST(Resync, WithAWriterOnTheSource) {
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < 30; seed++) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         Pair pair(seed);
         pair.make_different(12);
@@ -61,7 +61,7 @@ TEST(Resync, WithAWriterOnTheSource) {
 }
 
 TEST(Resync, WithAWriterOnTheTarget) {
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < 30; seed++) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         Pair pair(seed);
         pair.make_different(12);

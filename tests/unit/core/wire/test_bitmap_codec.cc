@@ -157,6 +157,34 @@ TEST(BitmapCodec, SenderAndReceiverKeepStep) {
     EXPECT_GT(mixed, 3u) << "compressed and plain in one transfer";
 }
 
+// A packet looks at so many words and no more; the receiver need not know.
+TEST(BitmapCodec, InSlices) {
+    std::mt19937_64 random(3);
+    for (uint64_t scan_words : {1, 2, 7, 100})
+        for (unsigned kind = 0; kind < 7; kind++) {
+            SCOPED_TRACE("shape " + std::to_string(kind) + " slices of " + std::to_string(scan_words));
+            const auto bitmap = shape(kind, 64013, random);
+            BitmapSender sender(*bitmap, {{101, {}}, 0}, RunLengths::On, scan_words);
+            std::vector<ByteVector> packets;
+            while (!sender.is_done()) {
+                const uint64_t before = sender.position().bit;
+                std::vector<uint8_t> room(kPacketSizeMax);
+                packets.push_back(to_vector(sender.next(std::span<uint8_t, kPacketSizeMax>(room))));
+                OnePacket packet({101, {}}, Stream::Data, packets.back());
+                ASSERT_TRUE(packet.ok());
+                if (packet.frame().packet() == Packet::CompressedBitmap)
+                    EXPECT_LE(sender.position().bit - before, scan_words * 64);
+            }
+            auto copy = bitmap_of(64013);
+            const Received received = receive(*copy, 101, packets);
+            ASSERT_EQ(received.error, "");
+            ASSERT_TRUE(received.complete);
+            expect_equal(*copy, *bitmap);
+            if (kind == 4 || kind == 5)
+                EXPECT_EQ(packets.size(), divide_up(64013, scan_words * 64));
+        }
+}
+
 TEST(BitmapCodec, MergesAndNeverClears) {
     std::mt19937_64 random(2);
     for (RunLengths run_lengths : {RunLengths::Off, RunLengths::On}) {
