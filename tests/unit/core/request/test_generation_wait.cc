@@ -7,14 +7,16 @@
 
 #include <cerrno>
 
+#include "../connection/link_up.h"
 #include "core/request/guest_io.h"
 
 namespace drbd {
 namespace {
 
-struct Listener : GuestIoListener {
+struct Listener : GuestIoListener, BufferReturn {
     void on_disk_error(DrbdRequestKind, uint64_t, uint64_t, int) override { errors++; }
     void on_generation_wanted() override { wanted++; }
+    void release_buffer(void*, uint64_t) override {}
     int errors = 0, wanted = 0;
 };
 
@@ -27,7 +29,7 @@ struct GenerationWait : testing::Test {
         EXPECT_TRUE(disk.activity_log.reserve({0, 3}));
         disk.activity_log.commit();
         io.disk_came();
-        io.set_access(0, 0);
+        io.set_access({.read_error = 0, .write_error = 0, .image = true, .image_reads = true});
         io.want_generation(true);
     }
     ~GenerationWait() override { disk.activity_log.drop({0, 3}); }
@@ -39,7 +41,9 @@ struct GenerationWait : testing::Test {
     RequestPool pool;
     Disk disk;
     Listener listener;
-    GuestIo io{pool, disk, listener};
+    test::LinkUp peer;
+    TransferLog log{peer.link, pool};
+    GuestIo io{pool, disk, listener, log, peer.link, listener, 0};
     DrbdWaiter waiter{};
 };
 
