@@ -30,7 +30,7 @@ def drains(node, number):
     name = f"extra{number}"
     bounded(node.daemon.blockdev_add, {"driver": "null-co", "node-name": name, "size": MIB})
     bounded(node.daemon.blockdev_del, name)
-    bounded(node.qmp.raw, "blockdev-reopen", {"options": [drbd_node("d0", "image0", on_io_error="pass-on")]})
+    bounded(node.qmp.raw, "blockdev-reopen", {"options": [drbd_node("d0", "image0", on_io_error="pass-on", discard="unmap")]})
 
 
 def test_live_peer(two):

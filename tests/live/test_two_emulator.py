@@ -16,7 +16,7 @@ def test_stop_and_cont(two):
         pair.a.daemon, a = vm, pair.a
         vm.object_add(a.resource())
         vm.blockdev_add(file_node("image0", a.images[0]))
-        vm.blockdev_add(drbd_node("d0", "image0"))
+        vm.blockdev_add(drbd_node("d0", "image0", discard="unmap"))
         pair.b.start()
         a.wait_connection("Connected")
         a.primary()

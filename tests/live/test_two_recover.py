@@ -6,6 +6,7 @@ import pytest
 
 from blockdrbd import OperationFailed, QmpError, RecordingWriter
 from blockdrbd.daemon import wait_for
+from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE
 from stack import BLOCK, MIB, pattern
 
 pytestmark = pytest.mark.storage_daemon
@@ -17,7 +18,8 @@ def test_only_the_difference_is_sent(two):
     guest = pair.a.guest()
     for number in range(100):
         guest.pwrite(pattern(number, MIB), number * MIB)
-    pair.synced()
+    guest.flush()
+    pair.a.wait(lambda: pair.a.peer()["epochs"] == 0, "everything is confirmed as stable")
     pair.b.kill()
     pair.a.wait_lost()
     for number in range(50):
@@ -133,12 +135,15 @@ def test_progress_is_told(two):
     pair.b.start()
     pair.b.wait_state("SyncTarget")
     resync = pair.b.wait(lambda: pair.b.volume().get("resync"), "query-drbd tells of the resync")
-    assert resync["total"] >= 24 * MIB >= resync["left"]
+    assert resync["total"] >= 24 * MIB and resync["left"] <= resync["total"] and resync["side"] == "target"
+    pair.b.wait(lambda: pair.b.volume().get("resync", {"left": 0})["left"] < resync["total"], "it gets less")
     pair.link.delay_s = 0
     pair.settle_equal()
     assert pair.b.volume().get("resync") is None
-    for node in (pair.a, pair.b):
-        assert node.qmp.take_events("DRBD_RESYNC")
+    for node, side in ((pair.a, "source"), (pair.b, "target")):
+        told = [event["data"] for event in node.qmp.take_events("DRBD_RESYNC")]
+        assert {data["phase"] for data in told[-3:]} >= {"started", "finished"}, told
+        assert told[-1]["side"] == side and told[-1]["total"] >= 24 * MIB, told
 
 
 # -- an administrator's orders ------------------------------------------------------
@@ -167,8 +172,22 @@ def test_invalidate_a_lone_primary_is_refused(two):
     pair.a.wait_lost()
     with pytest.raises(REFUSED):
         pair.a.run("drbd-invalidate", node_name="d0")
-    with pytest.raises(REFUSED):
-        pair.a.run("drbd-invalidate-remote", node_name="d0")
+    assert pair.a.volume()["disk"] == "UpToDate"
+
+
+def test_invalidate_a_peer_that_is_away(two):
+    """It is written down: when the peer comes back, everything is sent."""
+    pair = two().ready()
+    pair.a.guest().pwrite(pattern(1, MIB), MIB)
+    pair.b.kill()
+    pair.a.wait_lost()
+    with open(pair.b.images[0], "r+b") as image:
+        image.seek(20 * MIB)
+        image.write(b"\xff" * BLOCK)
+    pair.a.run("drbd-invalidate-remote", node_name="d0")
+    assert pair.a.volume()["out-of-sync"] == pair.a.volume()["size"]
+    pair.b.start()
+    pair.settle_equal()
 
 
 def test_first_sync_is_skipped(two):
@@ -294,15 +313,9 @@ def test_a_crashed_primary_that_went_on_alone(two):
 def test_unrelated_data(two):
     """Each was made by itself: refused, with the reason."""
     pair = two().create()
-    for node in (pair.a, pair.b):
-        node.options = {**node.options, "connect": False}
-        node.start()
-        node.primary(force=True)
-        node.guest().pwrite(pattern(7), 0)
-        node.demote()
-        node.quit()
-        node.options = {**node.options, "connect": True}
-    for node in (pair.a, pair.b):
+    for node, first in ((pair.a, 0x1000), (pair.b, 0x2000)):
+        node.metadata().create(node.size, la_size_sect=node.data_bytes // 512, current=first, history0=first + 2,
+                               history1=first + 4, flags=CONSISTENT | WAS_UP_TO_DATE | AL_CLEAN)
         node.start()
     wait_for(lambda: any(n.status()["connection"] == "StandAlone" for n in (pair.a, pair.b)), "refused")
     assert "nrelated" in pair.a.reason() + pair.b.reason()

@@ -109,7 +109,7 @@ class RecordingWriter:
             count += 1
             first = self._chance.choice(blocks)
             length = self._chance.choice((1, 1, 1, self._run_length))
-            run = range(first, min(first + length, guest.size // BLOCK))
+            run = range(first, min(first + length, guest.size // BLOCK, blocks[-1] + 1))
             if not any(self.journal.is_busy(block) for block in run):
                 self._submit(guest, run)
             if count % self._flush_every == 0:

@@ -73,8 +73,9 @@ class HostNode:
         self.volumes, self.size, self.external = volumes, size, external
         self.options = {**FAST, "protocol": "C", **(options or {})}
         self.objects = tuple(objects)
-        self.node_options = dict(node_options or {})
-        self.file_options: Dict[str, Any] = {}
+        # Without it QEMU ignores a guest's discards, on the way to our node already.
+        self.node_options = {"discard": "unmap", **(node_options or {})}
+        self.file_options: Dict[str, Any] = {"discard": "unmap"}
         self.file_node = None       # or volume -> another node below, named image<volume>
         self.images = [str(folder / f"{name}{v}.img") for v in range(volumes)]
         self.metadata_files = [str(folder / f"{name}{v}.md") if external else image
