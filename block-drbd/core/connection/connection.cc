@@ -27,7 +27,13 @@ Result<void> Connection::configure(const DrbdNetConfig& given) {
     auto completed = complete(given);
     if (!completed)
         return completed.error();
-    const DrbdNetConfig& config = completed.value();
+    DrbdNetConfig& config = completed.value();
+    if (volumes_ > 1) {
+        if (config.protocol_version_max < 100)
+            return Error::of(ErrorCode::Invalid, "protocol-version-max %u: %u volumes need protocol 100 at least",
+                             config.protocol_version_max, volumes_);
+        config.protocol_version_min = std::max(config.protocol_version_min, 100u);
+    }
     if (step_ != Step::StandAlone) {
         if (const char* name = first_fixed_difference(config_, config))
             return Error::of(ErrorCode::Refused, "%s cannot change while the resource looks for its peer or is "

@@ -76,6 +76,10 @@ class Connection {
 
     bool allocate(unsigned packets_max) { return pool_.allocate(packets_max); }
 
+    // Of the resource.  Packets name their volume from protocol 100 on, so with
+    // more than one nothing older is offered.
+    void set_volumes(unsigned volumes) { volumes_ = volumes; }
+
     Link& link() { return link_; }
     const Link& link() const { return link_; }
 
@@ -180,6 +184,7 @@ class Connection {
     Pings pings_;
     SendWatch watch_data_, watch_meta_;
 
+    unsigned volumes_ = 1;
     bool configured_ = false;
     DrbdNetConfig config_{};
     Step step_ = Step::StandAlone;

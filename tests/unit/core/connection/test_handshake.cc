@@ -82,6 +82,19 @@ TEST(Handshake, NoCommonVersionStandsAloneAndNamesBoth) {
     EXPECT_EQ(net.a().ups + net.b().ups, 0u);
 }
 
+TEST(Handshake, SeveralVolumesNeedProtocol100) {
+    Network net;
+    net.a().connection.set_volumes(2);
+    net.b().config.protocol_version_max = 99;
+    auto refused = net.a().connection.configure(net.b().config);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(std::string(refused.error().text).find("2 volumes"), std::string::npos);
+    net.start_all();
+    ASSERT_TRUE(net.run(10000, [&] { return is_stand_alone(net.a()) || is_stand_alone(net.b()); }));
+    EXPECT_TRUE(says(is_stand_alone(net.a()) ? net.a() : net.b(), "100 to 101"));
+    EXPECT_EQ(net.a().ups + net.b().ups, 0u);
+}
+
 // DRBD 9 sets more feature bits and more fields.
 TEST(Handshake, UnknownFeatureBitsAreDropped) {
     Network net(1, 1);

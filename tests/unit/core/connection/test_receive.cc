@@ -175,6 +175,70 @@ TEST(Receive, DropWhileComingUp) {
     EXPECT_TRUE(net.problems.empty());
 }
 
+// Whatever a peer sends: no crash, no hang, and the next one is welcome, unless
+// it made us stand alone.
+TEST(Receive, MutatedStreams) {
+    Random dice(2026, 11);
+    unsigned came_up = 0, stood_alone = 0;
+    for (unsigned round = 0; round < 3000; round++) {
+        SCOPED_TRACE("round " + std::to_string(round));
+        Network net(round + 1, 1);
+        net.behaviour.piece_max = 1 + dice.next() % 100;
+        net.start(0);
+        ScriptedPeer peer(net);
+        const wire::Agreement agreement{dice.next() % 2 ? 101u : 86 + static_cast<unsigned>(dice.next() % 15), {15}};
+        uint8_t room[wire::kPacketSizeMax];
+        std::vector<uint8_t> streams[2] = {{0x83, 0x74, 0x02, 0x67, 0xff, 0xf2, 0, 0},
+                                           {0x83, 0x74, 0x02, 0x67, 0xff, 0xf1, 0, 0}};
+        const auto add = [&](unsigned stream, wire::Encoded packet) {
+            streams[stream].insert(streams[stream].end(), packet.begin(), packet.end());
+        };
+        const wire::To to{agreement, 0};
+        add(0, wire::encode_features(room, {86, agreement.version, {15}}));
+        add(0, wire::encode_protocol(room, to, Packet::Protocol, {}));
+        add(0, wire::encode_barrier(room, to, {1}));
+        wire::DataWrite write;
+        write.size = Bytes(512);
+        add(0, wire::encode_write(room, to, Packet::Data, write));
+        streams[0].resize(streams[0].size() + 512);
+        add(0, wire::encode_empty(room, to, Packet::UnplugRemote));
+        for (int i = 0; i < 3; i++)
+            add(1, wire::encode_empty(room, to, i % 2 ? Packet::PingAck : Packet::Ping));
+        for (unsigned n = static_cast<unsigned>(dice.next() % 4); n > 0; n--) {
+            auto& bytes = streams[dice.next() % 3 == 0];
+            const size_t at = 8 + dice.next() % (bytes.size() - 8);
+            switch (dice.next() % 4) {
+            case 0: bytes[at] = static_cast<uint8_t>(dice.next()); break;
+            case 1: bytes[at] ^= static_cast<uint8_t>(1u << dice.next() % 8); break;
+            case 2: bytes.erase(bytes.begin() + static_cast<ptrdiff_t>(at)); break;
+            case 3: bytes.insert(bytes.begin() + static_cast<ptrdiff_t>(at), static_cast<uint8_t>(dice.next())); break;
+            }
+        }
+        peer.data = net.connect_raw(0);
+        peer.meta = net.connect_raw(0);
+        ASSERT_TRUE(peer.data && peer.meta);
+        net.write(peer.data, streams[0]);
+        net.write(peer.meta, streams[1]);
+        net.run(700);
+        came_up += net.a().ups;
+        net.run(20000);  // nobody answers pings
+        EXPECT_FALSE(net.a().up);
+        EXPECT_TRUE(peer.is_closed());
+        EXPECT_TRUE(net.problems.empty()) << net.problems.front();
+        if (net.a().connection.phase() == ConnectionState::StandAlone) {
+            stood_alone++;
+            EXPECT_NE(net.a().connection.reason()[0], 0);
+            continue;
+        }
+        EXPECT_EQ(net.a().connection.phase(), ConnectionState::WFConnection);
+        net.behaviour.piece_max = SIZE_MAX;
+        ScriptedPeer good(net);
+        EXPECT_TRUE(good.connect_up());
+    }
+    EXPECT_GT(came_up, 1000u);
+    EXPECT_GT(stood_alone, 50u);
+}
+
 // ---- data-integrity-alg ----
 
 const std::function<void(DrbdNetConfig&)> kWithDigest = [](DrbdNetConfig& config) {
