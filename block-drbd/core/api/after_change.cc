@@ -37,18 +37,22 @@ void Volume::new_generation_if_alone(const State& before) {
         now.peer_disk < Inconsistent && before.peer != Role::Primary && now.peer == Role::Primary;
     if (!((lost || worse) && primary) && !diskless_primary)
         return;
-    make_generation();
+    // A target that has everything may have called its data good and have this
+    // generation; what is written from now on it does not have (decision 0015).
+    const bool source = before.connection == SyncSource || before.connection == PausedSyncS;
+    make_generation(source && target_may_be_done_);
 }
 
 // The peer failed a write: this copy is ahead of it from here on.
 void Volume::on_peer_write_failed() {
     if (state_.role == Role::Primary)
-        make_generation();
+        make_generation(false);
 }
 
-void Volume::make_generation() {
+// Bits count from a generation of the peer's already, unless `anew`.
+void Volume::make_generation(bool anew) {
     const State& now = state_;
-    if (now.disk != UpToDate || disk_.uuids.bitmap != 0)
+    if (now.disk != UpToDate || (disk_.uuids.bitmap != 0 && !anew))
         return;
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), now.role == Role::Primary);
     generation_new_ = true;

@@ -73,6 +73,7 @@ void DrbdResource::on_connection_lost(ConnectionState how, const char* reason) {
     peer_io_.link_lost();
     for (auto& volume : volumes_)
         if (volume) {
+            volume->note_progress();
             volume->resync().on_link_lost();
             volume->link_lost(how, reason);
         }

@@ -115,14 +115,11 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     peer_.has_sizes = peer_.has_generations = false;
     early_sync_uuid_.reset();
     consider_resync_ = false;
-    const bool complete = waits_for_ping_ && failed_blocks_ == 0;
     waits_for_ping_ = false;
     if (next_transition_ != Transition::FinishTarget)
         next_transition_ = Transition::None;
     State wanted = state_;
     wanted.connection = how;
-    if (complete)
-        wanted.disk = DiskState::UpToDate;
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
     if (outdates_itself_)

@@ -292,6 +292,8 @@ Result<uint64_t> Volume::outdate() {
         return refused("outdate", "the disk is already worse than Outdated");
     if (state_.role == Role::Primary)
         return refused("outdate", "this node is Primary and its data is in use; make it Secondary first");
+    if (is_connected())
+        return refused("outdate", "the nodes are connected, and the peer keeps this disk up to date; disconnect first");
     if (auto verdict = decide_change(state_, target, ChangeKind::Soft, policy_, result); !verdict.ok())
         return refused("outdate", verdict.reason);
     const uint64_t number = begin_operation(OperationKind::Outdate, OperationPhase::WaitRequests);

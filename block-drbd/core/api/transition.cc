@@ -106,11 +106,8 @@ void Volume::transition_is_done() {
         break;
     }
     case Transition::FinishTarget:
-        if (same_link && state_.connection == SyncTarget) {
-            // Every acknowledgement of ours must be there before the peer hears
-            // that it is over (trap 34).
-            waits_for_ping_ = true;
-            link().request_ping();
+        if (same_link && (state_.connection == SyncTarget || state_.connection == PausedSyncT)) {
+            finish_as_target();
         } else {
             State wanted = state_;
             wanted.disk = DiskState::UpToDate;
@@ -128,6 +125,7 @@ void Volume::start_as_source() {
     link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
     State wanted = state_;
     wanted.connection = SyncSource;
+    target_may_be_done_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
     resync_.begin(Direction::Source);
@@ -141,12 +139,11 @@ void Volume::on_resync_answered(uint64_t failed_blocks) {
     if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
         return;
     failed_blocks_ = failed_blocks;
-    if (failed_blocks != 0) {
-        waits_for_ping_ = true;
-        link().request_ping();
-        return;
-    }
-    begin_transition(Transition::FinishTarget);
+    // Every acknowledgement of ours must be there before this node calls its
+    // data good (trap 34): a source that still has bits set knows by that that
+    // it is not, and a generation of its own is due only where it may be.
+    waits_for_ping_ = true;
+    link().request_ping();
 }
 
 void Volume::ping_answered() {
@@ -155,6 +152,13 @@ void Volume::ping_answered() {
     waits_for_ping_ = false;
     if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
         return;
+    if (failed_blocks_ == 0)
+        begin_transition(Transition::FinishTarget);
+    else
+        finish_as_target();
+}
+
+void Volume::finish_as_target() {
     resync_.abort();  // over, and nothing is outstanding
     State wanted = state_;
     wanted.connection = Connected;
@@ -235,7 +239,13 @@ uint64_t Volume::next_deadline_ms() const {
 
 void Volume::settle_down() {
     resync_.pump();
+    note_progress();
     pump();
+}
+
+void Volume::note_progress() {
+    target_may_be_done_ |= (state_.connection == SyncSource || state_.connection == PausedSyncS) &&
+                           disk_.bitmap.count() <= resync_.progress(owner_.now_ms()).failed_blocks;
 }
 
 void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {

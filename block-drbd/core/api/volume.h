@@ -173,6 +173,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t next_deadline_ms() const;
     // The end of an event: goes on with whatever it has made possible.
     void settle_down();
+    void note_progress();
     bool is_drained() const { return drained_ > 0; }
 
     // Jobs.
@@ -232,7 +233,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void left_resync(const char* reason);
     void tell_peer(const State& before);
     void new_generation_if_alone(const State& before);
-    void make_generation();
+    void make_generation(bool anew);
     void want_superblock() { superblock_due_ = is_attached(); }
 
     // handshake.cc
@@ -256,6 +257,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void transition_is_done();
     void start_as_source();
     void finish_as_source(uint64_t failed_blocks);
+    void finish_as_target();
     void try_to_become_target();
     void notify_resync(DrbdResyncPhase phase, const char* text);
 
@@ -311,10 +313,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool transition_queued_ = false;   // its activity has not begun
     uint64_t transition_of_ = 0;       // Link::times_up() when it began
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
+    bool target_may_be_done_ = false;  // source: nothing was left to do at some time
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
-    bool waits_for_ping_ = false;      // FinishTarget is on the disk, the peer must have our last words
+    bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words
     uint64_t failed_blocks_ = 0;
     std::optional<uint64_t> early_sync_uuid_;  // came before the bitmaps were exchanged
     uint64_t last_progress_ms_ = 0;
