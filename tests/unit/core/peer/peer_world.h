@@ -47,7 +47,7 @@ class FakeVolume final : public PeerVolume {
     Sector size{kVolumeBytes / kSectorSize};
     std::vector<std::pair<uint64_t, uint64_t>> marked, cleared;  // offset, bytes
     std::vector<DiskError> errors;
-    std::function<void()> on_error;  // what the hub does about it
+    std::function<void()> on_error, on_marked;  // what the hub does about it
     uint64_t received = 0;
     unsigned reads = 0, bits_wanted = 0;
 
@@ -57,6 +57,8 @@ class FakeVolume final : public PeerVolume {
     bool peer_has_no_disk() const override { return peer_diskless; }
     void set_out_of_sync(Sector start, Bytes length) override {
         marked.emplace_back(to_bytes(start).value, length.value);
+        if (on_marked)
+            on_marked();
     }
     void set_in_sync(Sector start, Bytes length) override {
         cleared.emplace_back(to_bytes(start).value, length.value);

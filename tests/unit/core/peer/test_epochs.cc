@@ -201,6 +201,29 @@ TEST(Epochs, WhatAClosedVolumeDidNotFlushIsNotAcknowledged) {
     EXPECT_EQ(world.requests.in_use(), 0u);
 }
 
+// What is marked while an epoch ends may lead back into the ends of epochs.
+TEST(Epochs, ADiskMayBeLostWhileAnEpochEnds) {
+    PeerWorld world({101, {wire::kFeaturesKnown}}, 2);
+    world.volume(0).on_marked = [&] { world.io.disk_lost(0); };
+    ASSERT_TRUE(world.write(0, {.start = 0, .flags = kFua}));
+    ASSERT_TRUE(world.write(1, {.start = 0, .flags = 0}));
+    world.end_first(DRBD_PEER_WRITE);
+    world.end_first(DRBD_PEER_WRITE);
+    world.io.set_volume(1, nullptr);  // closed, and nothing is flushed
+    ASSERT_TRUE(world.write(0, {.start = 4096, .flags = kFua}));
+    ASSERT_TRUE(world.barrier(1));
+    ASSERT_TRUE(world.write(0, {.start = 8192, .flags = kFua}));
+    ASSERT_TRUE(world.barrier(2));
+    ASSERT_TRUE(world.write(0, {.start = 12288, .flags = kFua}));
+    world.end_all();
+    EXPECT_EQ(world.volume(0).marked.size(), 2u);
+    EXPECT_TRUE(world.acks().empty());
+    EXPECT_TRUE(world.link_up.link.is_dropped());
+    world.lose_link();
+    EXPECT_EQ(world.requests.in_use(), 0u);
+    EXPECT_EQ(world.io.epochs(), 0u);
+}
+
 TEST(Epochs, WhatAnOrderlyDetachFlushedIsAcknowledged) {
     PeerWorld world;
     ASSERT_TRUE(world.write(0, {.start = 0, .flags = 0}));

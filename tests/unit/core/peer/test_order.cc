@@ -54,6 +54,22 @@ TEST(Order, ResyncWaitsForEarlierWritesAlsoOfALaterEpoch) {
     EXPECT_EQ(world.requests.in_use(), 0u);
 }
 
+// A parked write that does not concern it is not in a resync's way.
+TEST(Order, AResyncPassesParkedWritesElsewhere) {
+    PeerWorld world;
+    ASSERT_TRUE(world.write(0, {.start = 0, .flags = 0}));
+    ASSERT_TRUE(world.write(0, {.start = 1 << 20, .flags = 0}));
+    ASSERT_TRUE(world.barrier(1));
+    ASSERT_TRUE(world.write(0, {.start = 2 << 20, .flags = 0}));  // parked
+    PeerRequest& resync = world.enter_resync(0, 4096, false);
+    world.end_first(DRBD_PEER_WRITE);
+    ASSERT_EQ(world.granted.size(), 1u);
+    EXPECT_EQ(world.nr_running(DRBD_PEER_WRITE), 1u);  // its epoch is not over
+    world.leave_resync(resync);
+    world.end_all();
+    EXPECT_EQ(world.requests.in_use(), 0u);
+}
+
 TEST(Order, AResyncThatGivesUpWhileItWaitsLetsOthersPass) {
     PeerWorld world;
     ASSERT_TRUE(world.write(0, {.start = 0, .bytes = 4096, .flags = 0}));
