@@ -18,7 +18,10 @@
 #include "drbd-int.h"
 #include "trace.h"
 
-enum { DRBD_NET_ROUNDS = 16 };
+enum {
+    DRBD_NET_ROUNDS = 16,
+    DRBD_NET_PATIENCE = 8,  /* turns of the loop */
+};
 
 static uint64_t drbd_net_now(void)
 {
@@ -121,6 +124,7 @@ static void drbd_net_round(DrbdObject *obj, uint32_t pending)
 
 void drbd_net_enter(DrbdObject *obj)
 {
+    obj->net.turns_waited = 0;
     drbd_lock(obj);
     obj->net.kicked = true;
     drbd_on_time(obj->core, drbd_net_now());
@@ -153,10 +157,25 @@ void drbd_net_leave(DrbdObject *obj)
     drbd_unlock(obj);
 }
 
+/*
+ * A kick.  An export hands its requests over one by one, one for each turn of
+ * the loop; a system call for each of them would cost more than all the rest.
+ * While more keep coming they are waited for, a few turns at most.  With one
+ * request at a time nothing is waited for.
+ */
 static void drbd_net_bh(void *opaque)
 {
     DrbdObject *obj = opaque;
+    DrbdNet *net = &obj->net;
+    unsigned begun = qatomic_read(&net->guests_begun);
+    bool more = begun != net->guests_seen && qatomic_read(&net->guests) > 1;
 
+    net->guests_seen = begun;
+    if (more && net->turns_waited < DRBD_NET_PATIENCE) {
+        net->turns_waited++;
+        qemu_bh_schedule(net->bh);
+        return;
+    }
     drbd_net_enter(obj);
     drbd_net_leave(obj);
 }

@@ -111,6 +111,10 @@ typedef struct DrbdNet {
     bool running;                   /* lock; written: BQL */
     bool kicked;                    /* lock; somebody goes round or is about to */
     uint32_t full;                  /* lock; sockets that can send no more */
+    unsigned guests;                /* written: lock; guest requests that go on */
+    unsigned guests_begun;          /* written: lock; it only grows */
+    unsigned guests_seen;           /* ctx; of guests_begun */
+    unsigned turns_waited;          /* ctx */
     QEMUBH *bh;                     /* lock */
     QEMUTimer timer;                /* ctx */
     DrbdSocket sockets[DRBD_MAX_SOCKETS];
