@@ -139,8 +139,10 @@ def lies(peer, sectors):
 @pytest.mark.deadline(180)
 def test_lies_after_the_handshake(two):
     victim = Victim(two())
-    names = list(lies(victim.liar(), 0))
     sectors = victim.node.data_bytes // 512
+    sample = victim.liar()
+    sample.agreed = 101
+    names = list(lies(sample, sectors))
     survived = []
     for name in names:
         peer = connected(victim, role=wire.PRIMARY)
@@ -253,6 +255,7 @@ def test_a_crowd(two):
 def primary_with_liar(two):
     victim = Victim(two())
     peer = connected(victim)
+    peer.answer_pings()
     operation = victim.node.qmp.command("drbd-set-role", resource="r0", role="primary")["operation"]
     peer.wait_for(wire.STATE_CHG_REQ)
     peer.send_meta(wire.STATE_CHG_REPLY, word(1))
@@ -342,15 +345,7 @@ def test_peer_that_never_answers(two):
     """It reads everything and acknowledges nothing, but answers pings."""
     victim, peer = primary_with_liar(two)
     guest, ended, _, _ = first_write(victim, peer)
-    meta_ended = False
-    peer.timeout_s = 30
-    while not meta_ended:
-        try:
-            packet = peer.receive(peer.meta)
-            if packet.command == wire.PING:
-                peer.send_meta(wire.PING_ACK)
-        except (PeerGone, OSError):
-            meta_ended = True
+    peer.wait_end(30)
     guest.drain(20)
     assert ended == [0]
     peer.close()

@@ -12,6 +12,7 @@ import dataclasses
 import select
 import socket
 import struct
+import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -64,6 +65,7 @@ class WirePeer:
         self._buffers: Dict[socket.socket, bytes] = {}
         self.timeout_s = 10.0
         self.seen: List[Packet] = []
+        self._meta_thread: Optional[threading.Thread] = None
 
     # -- streams -----------------------------------------------------------------
 
@@ -165,10 +167,35 @@ class WirePeer:
             if packet.command in commands:
                 return packet
 
+    def answer_pings(self) -> None:
+        """From now on a thread reads the meta stream, answers pings and keeps the rest."""
+        self._meta_thread = threading.Thread(target=self._serve_meta, args=(self.meta,), daemon=True)
+        self._meta_thread.start()
+
+    def _serve_meta(self, meta: socket.socket) -> None:
+        try:
+            while True:
+                try:
+                    packet = self.receive(meta, 0.5)
+                except PeerGone as error:
+                    if "in time" in str(error):
+                        continue
+                    return
+                if packet.command == PING:
+                    meta.sendall(self.frame(PING_ACK))
+        except (OSError, ValueError, KeyError, AssertionError):
+            return
+
     def wait_end(self, timeout_s: float = 15.0) -> None:
         """Until the victim has closed both streams."""
         deadline = time.monotonic() + timeout_s
-        for sock in (self.data, self.meta):
+        streams = [self.data, self.meta]
+        if self._meta_thread is not None:
+            self._meta_thread.join(timeout_s)
+            if self._meta_thread.is_alive():
+                raise PeerGone("the meta stream did not end in time")
+            streams.remove(self.meta)
+        for sock in streams:
             try:
                 while True:
                     self.receive(sock, max(0.0, deadline - time.monotonic()))
