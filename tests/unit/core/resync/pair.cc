@@ -335,25 +335,38 @@ void Node::pump() {
         flight.meta.push_back(std::move(packet));
 }
 
-// Some of it is done at each of the three steps of an operation.
 bool Node::step_io() {
     if (ops_.empty())
         return false;
-    const size_t chosen = pair.random() % ops_.size();
+    step_op(pair.random() % ops_.size());
+    return true;
+}
+
+bool Node::step_io_of(DrbdPeerIoKind kind) {
+    for (size_t i = 0; i < ops_.size(); i++)
+        if (!ops_[i].write && ops_[i].io.kind == kind) {
+            step_op(i);
+            return true;
+        }
+    return false;
+}
+
+// Some of it is done at each of the three steps of an operation.
+void Node::step_op(size_t chosen) {
     Op& op = ops_[chosen];
     switch (op.stage++) {
     case 0:
         begin_op(op);
-        return true;
+        return;
     case 1:
         half(op, false);
-        return true;
+        return;
     default:
         half(op, true);
         const Op done = op;
         ops_.erase(ops_.begin() + static_cast<ptrdiff_t>(chosen));
         end_op(done);
-        return true;
+        return;
     }
 }
 

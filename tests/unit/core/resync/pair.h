@@ -135,6 +135,7 @@ class Node final : public PeerVolume, public ResyncListener {
     void pump();
     // One step of one operation at the image.  False: none is under way.
     bool step_io();
+    bool step_io_of(DrbdPeerIoKind kind);
     void add_local(GuestWrite& write) { ops_.push_back({{}, &write, 0, false, 0, nullptr}); }
     bool has_io() const { return !ops_.empty(); }
     void link_lost();
@@ -168,6 +169,7 @@ class Node final : public PeerVolume, public ResyncListener {
         uint64_t flush_up_to;
         uint8_t* buffer;
     };
+    void step_op(size_t chosen);
     void begin_op(Op& op);
     void half(Op& op, bool second);
     void end_op(Op op);

@@ -12,7 +12,7 @@ using wire::Stream;
 
 // Target b alone; the test is its peer.
 struct Target : Pair {
-    Target() : Pair(1, 262144) { linked = false; }
+    Target() : Pair(1, 2048) { linked = false; }
 
     void begin(unsigned blocks) {
         for (unsigned i = 0; i < blocks; i++)
@@ -102,16 +102,19 @@ TEST(ResyncTarget, AFlushCoversWhatWasWrittenBefore) {
     EXPECT_FALSE(t.b.has_io());  // another answer is awaited
     EXPECT_EQ(t.b.resync.next_deadline_ms(), t.now_ms + kResyncFlushMs);
     t.pass(kResyncFlushMs);
-    EXPECT_TRUE(t.b.has_io());
-    t.b.step_io();  // begun
+    EXPECT_TRUE(t.b.step_io_of(DRBD_PEER_FLUSH));  // begun
     t.reply(1);
-    while (t.b.resync_writes < 2 || t.content(1) != 0x55)
-        t.b.step_io();
+    for (int i = 0; i < 3; i++)
+        EXPECT_TRUE(t.b.step_io_of(DRBD_PEER_WRITE));
     t.b.pump();
-    while (t.b.disk.bitmap.count() == 2)
-        t.end_one_io();
+    EXPECT_EQ(t.content(1), 0x55);
+    EXPECT_EQ(t.acknowledgements(), Acks{});
+    for (int i = 0; i < 2; i++)
+        EXPECT_TRUE(t.b.step_io_of(DRBD_PEER_FLUSH));
+    EXPECT_EQ(t.b.disk.bitmap.count(), 1u);
     EXPECT_EQ(t.b.disk.bitmap.next_set(0), 2u);
     EXPECT_EQ(t.acknowledgements(), Acks{Packet::RsWriteAck});
+    t.b.pump();
     t.end_all_io();
     EXPECT_EQ(t.b.flushes, 2u);
     EXPECT_EQ(t.b.disk.bitmap.count(), 0u);

@@ -79,14 +79,14 @@ TEST(Resync, RequestsAreAligned) {
 }
 
 TEST(Resync, TheWindowIsBounded) {
-    Pair pair(1, 262144, {101, {}});
+    Pair pair(1, 262144, 0, {101, {}});
     pair.linked = false;
     pair.b.set_out_of_sync(Sector(0), Bytes(128 << 20));
     pair.b.resync.begin(Direction::Target);
     pair.b.pump();
     EXPECT_EQ(pair.b.link.queued_data(), kResyncWindow.value >> 20);
 
-    Pair sparse(1, 262144, {101, {}});
+    Pair sparse(1, 262144, 0, {101, {}});
     sparse.linked = false;
     for (unsigned i = 0; i < 1000; i++)
         sparse.b.set_out_of_sync(Sector(i * 16), Bytes(4096));
