@@ -4,7 +4,7 @@
 # Builds everything and leaves the programs in build/bin.
 #
 #   ./build.sh                      our own programs, then QEMU 10.0 with the driver
-#   ./build.sh tools                our own programs only (qdrbdmeta)
+#   ./build.sh tools                our own programs only (qdrbdmeta, drbd-sim)
 #   ./build.sh qemu                 QEMU 10.0 with the driver only
 #   ./build.sh qemu --version 10.2  QEMU 10.2's tools with the driver, in build/10.2/bin
 #   ./build.sh qemu --asan          QEMU 10.0's tools with sanitizers, in build/asan-qemu/bin

@@ -2,7 +2,7 @@
 """Copies the programs of a Meson build folder into a folder of programs.
 
 In:  the build folder (its meson-info/intro-targets.json) and the folder to fill.
-Out: every executable target that is no test, copied when it changed (rename over the old
+Out: every executable target that is no test (the simulator is a program), copied when it changed (rename over the old
      one, so that a program that runs keeps its file); the changed names are printed.
 """
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 def programs(build):
     targets = json.loads((build / "meson-info/intro-targets.json").read_text(encoding="utf-8"))
     for target in targets:
-        if target["type"] == "executable" and "/tests/" not in target["defined_in"]:
+        is_test = "/tests/" in target["defined_in"] and "/tests/sim/" not in target["defined_in"]
+        if target["type"] == "executable" and not is_test:
             yield Path(target["filename"][0])
 
 

@@ -101,9 +101,18 @@ bool Admin::tend_disks(int h) {
             host_[h].formatted[v] = node.create_md(v) != 0;
             return false;
         }
+        // A Primary may have seen newer data than its disk has; the role goes first.
+        if (++host_[h].attaches > 10 && node.is_primary()) {
+            host_[h].attaches = 0;
+            if (world_.guest().runs_on(h))
+                world_.guest().stop();
+            node.set_role(false, false);
+            return false;
+        }
         node.attach(v);
         return false;
     }
+    host_[h].attaches = 0;
     return true;
 }
 
@@ -157,7 +166,7 @@ void Admin::tend_role(int h) {
             world_.guest().stop();
         if (node.requests_in_flight() == 0)
             node.set_role(false, false);
-    } else if (should && !world_.guest().is_running() && host_[h].promotion == 0 &&
+    } else if (should && !resting_ && !world_.guest().is_running() && host_[h].promotion == 0 &&
                (ever_well_ || !world_.options().waits_for_sync || repairing_)) {
         world_.guest().begin(h, true);  // it never stopped being Primary
     }
@@ -201,6 +210,9 @@ void Admin::solve() {
             world_.trace().line(victim_, "victim");
         }
     }
+    // Blocks that failed are tried again when the nodes meet anew.
+    if (unwell_ % 100 == 99 && are_reachable() && is(world_.node(0).connection_status().state, "Connected"))
+        meet_anew();
     if (apart_ <= 60 && unwell_ <= (repairing_ ? 1500u : 8000u))
         return;
     // Nothing helped: fresh metadata on the one whose data may go.
@@ -215,6 +227,17 @@ void Admin::solve() {
     apart_ = unwell_ = 0;
     node.kill();
     host_[h].formatted.assign(world_.options().volumes, false);
+}
+
+// A disk that failed in places is attached anew; otherwise the connection is.
+void Admin::meet_anew() {
+    for (int h = 0; h < 2; h++)
+        for (unsigned v = 0; v < world_.options().volumes; v++)
+            if (is(world_.node(h).status(v).disk, "Inconsistent") && is(world_.node(h).status(v).peer_disk, "UpToDate")) {
+                world_.node(h).detach(v, true);
+                return;
+            }
+    world_.node(static_cast<int>(random_.below(2))).disconnect(false);
 }
 
 void Admin::fail_over() {

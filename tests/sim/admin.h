@@ -24,6 +24,8 @@ class Admin {
     void begin();
     // Faults are over: no more commands at random, mend at once.
     void repair();
+    // The guest is stopped for good.
+    void rest() { resting_ = true; }
     void stay_down(int host, Time until) { host_[host].down_until = until; }
     // Both nodes Connected, all disks UpToDate, one Primary.
     bool all_is_well() const;
@@ -40,6 +42,7 @@ class Admin {
         bool forced = false;
         unsigned refused = 0;       // promotions, in a row
         unsigned drained = 0;
+        unsigned attaches = 0;      // in a row, without success
     };
 
     void tick();
@@ -48,7 +51,8 @@ class Admin {
     bool tend_connection(int host);
     void tend_role(int host);
     void promoted(int host);
-    void solve(); 
+    void solve();
+    void meet_anew();
     void fail_over();
     void command();
     bool are_reachable() const;
@@ -63,7 +67,7 @@ class Admin {
     int primary_ = 0;
     int victim_ = -1;          // whose data goes after a split brain
     bool ever_well_ = false, was_well_ = false;
-    bool repairing_ = false;
+    bool repairing_ = false, resting_ = false;
     bool initialised_ = false; // somebody has had UpToDate data
     bool gave_commands_ = false;
     unsigned apart_ = 0;       // ticks in a row without a connection, both up

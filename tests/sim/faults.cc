@@ -73,6 +73,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
     o.requests = requests;
     draw_shape(o, r);
     draw_connection(o, r);
+    if (o.version_max < 100)
+        o.volumes = 1;  // older peers know no more
     draw_guest(o, r);
     // All is drawn, whatever is wanted: fewer kinds leave the rest as it is.
     Options f;
@@ -134,6 +136,7 @@ void Faults::every(Time mean, void (Faults::*what)()) {
 
 void Faults::stop() {
     stopped_ = true;
+    world_.end_disk_faults();
     world_.net().set_partition(false);
     for (int h = 0; h < 2; h++)
         world_.node(h).freeze(false);

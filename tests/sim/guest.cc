@@ -51,7 +51,8 @@ void Guest::begin(int host, bool licence) {
 // What the last guest was promised is here, unless its disk's generation had
 // left this one's past.
 std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
-    if (generation_[volume] == 0)
+    // Without protocol C only the own copy is promised.
+    if (generation_[volume] == 0 || (host != host_ && world_.options().protocol != DRBD_PROTOCOL_C))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
@@ -202,10 +203,22 @@ void Guest::on_end(GuestRequest& r) {
         issue_later();
 }
 
+bool Guest::has_no_disk(unsigned volume) const {
+    const std::string disk = world_.node(host_).status(volume).disk;
+    return disk == "Diskless" || disk == "Failed" || disk == "Attaching" || disk == "Negotiating";
+}
+
 void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) {
     writes_completed_++;
     const Disk* disks[2] = {&world_.node(0).disk(volume), &world_.node(1).disk(volume)};
     const DrbdProtocol protocol = world_.options().protocol;
+    // Without a disk of its own the Primary lives on the peer's, which makes the
+    // generation then; it is not waited for.
+    if (has_no_disk(volume)) {
+        unflushed_[volume].push_back(write);
+        remember_generation(volume);
+        return;
+    }
     std::string wrong = check_completed(histories_[volume], write, disks, protocol, View::Current);
     if (wrong.empty() && (r.flags & DRBD_REQUEST_FUA))
         wrong = check_completed(histories_[volume], write, disks, protocol, View::Stable);
@@ -227,7 +240,7 @@ void Guest::flush_ended(unsigned volume, const GuestRequest& r) {
     for (; covered < waiting.size() && waiting[covered].ended < r.issued; covered++) {
         const std::string wrong =
             check_completed(histories_[volume], waiting[covered], disks, world_.options().protocol, View::Stable);
-        if (!wrong.empty()) {
+        if (!wrong.empty() && !has_no_disk(volume)) {
             world_.complain(wrong);
             return;
         }

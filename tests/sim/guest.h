@@ -44,6 +44,7 @@ class Guest {
     std::string check_stint(int host, unsigned volume, const Disk& source);
     void write_ended(unsigned volume, Written& write, const GuestRequest& request);
     void flush_ended(unsigned volume, const GuestRequest& request);
+    bool has_no_disk(unsigned volume) const;
     void remember_generation(unsigned volume);
 
     World& world_;

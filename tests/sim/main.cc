@@ -134,6 +134,47 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
     return true;
 }
 
+void add(Totals& to, const Totals& own) {
+    to.seeds += own.seeds;
+    to.failed += own.failed;
+    to.requests += own.requests;
+    to.writes += own.writes;
+    to.events += own.events;
+    to.checks += own.checks;
+    to.recreated += own.recreated;
+    to.guest_errors += own.guest_errors;
+    to.virtual_seconds += own.virtual_seconds;
+}
+
+// Runs something in a process of its own: a failed assertion ends that alone.
+template <typename F>
+bool in_child(Totals& totals, F&& function) {
+    int ends[2];
+    if (pipe(ends) != 0)
+        return false;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        Totals own;
+        const bool good = function(own);
+        std::fflush(stdout);
+        (void)!write(ends[1], &own, sizeof own);
+        _exit(good ? 0 : 1);
+    }
+    close(ends[1]);
+    Totals own;
+    const bool told = ::read(ends[0], &own, sizeof own) == static_cast<ssize_t>(sizeof own);
+    close(ends[0]);
+    if (!told) {
+        own = {};
+        own.seeds = own.failed = 1;
+    }
+    add(totals, own);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return status == 0;
+}
+
 bool run_list(const Arguments& a, Totals& totals) {
     std::FILE* file = std::fopen(a.list.c_str(), "r");
     if (!file) {
@@ -153,7 +194,7 @@ bool run_list(const Arguments& a, Totals& totals) {
             good = false;
             break;
         }
-        good &= run_seed(a, seed, requests, kinds, faults, totals);
+        good &= in_child(totals, [&](Totals& own) { return run_seed(a, seed, requests, kinds, faults, own); });
     }
     std::fclose(file);
     return good;
@@ -167,7 +208,8 @@ bool run_seeds(const Arguments& a, uint64_t first, uint64_t stride, Totals& tota
         const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
         if (a.seconds > 0 && passed.count() > a.seconds)
             break;
-        good &= run_seed(a, a.seed + i, a.requests, a.faults, a.faults_text, totals);
+        auto run = [&](Totals& own) { return run_seed(a, a.seed + i, a.requests, a.faults, a.faults_text, own); };
+        good &= a.keep_going ? in_child(totals, run) : run(totals);
     }
     return good;
 }
@@ -198,15 +240,7 @@ bool run_jobs(const Arguments& a, Totals& totals) {
     for (const Child& child : children) {
         Totals own;
         if (::read(child.pipe, &own, sizeof own) == static_cast<ssize_t>(sizeof own)) {
-            totals.seeds += own.seeds;
-            totals.failed += own.failed;
-            totals.requests += own.requests;
-            totals.writes += own.writes;
-            totals.events += own.events;
-            totals.checks += own.checks;
-            totals.recreated += own.recreated;
-            totals.guest_errors += own.guest_errors;
-            totals.virtual_seconds += own.virtual_seconds;
+            add(totals, own);
         } else {
             totals.failed++;
         }

@@ -98,8 +98,8 @@ void Node::close_socket(unsigned s) {
     socket.dialling = false;
     if (socket.end != kNoEnd)
         world_.net().close(socket.end);
-    later(1 + random_.below(random_.chance(0.1) ? 50 * kMillisecond : 100), [this, s] {
-        if (!sockets_[s].sending)
+    later(1 + random_.below(random_.chance(0.1) ? 50 * kMillisecond : 100), [this, s, generation = socket.generation] {
+        if (sockets_[s].generation == generation && !sockets_[s].sending)
             closed(s);
     });
 }

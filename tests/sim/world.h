@@ -32,6 +32,8 @@ class World {
     bool is_over() const { return over_ || !complaint_.empty(); }
 
     const Options& options() const { return options_; }
+    // Disks are well from now on.
+    void end_disk_faults();
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
     Network& net() { return net_; }

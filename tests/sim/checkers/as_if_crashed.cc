@@ -33,8 +33,8 @@ std::string describe(const Disk* const disks[2], const View views[2], uint64_t b
                       metadata[i].superblock.flags.bits);
         text += line;
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < disks[0]->image().sectors(); s++)
-            text += " " + std::to_string(disks[i]->value(views[i], s) >> 12);
-        text += i == 0 ? "; " : ")";
+            text.append(1, ' ').append(std::to_string(disks[i]->value(views[i], s) >> 12));
+        text.append(i == 0 ? "; " : ")");
     }
     return text;
 }
