@@ -178,6 +178,7 @@ struct BDRVDrbdState {
     CoQueue activate_queue; /* activate_lock; requests that wait for it */
 
     DrbdWorker worker;
+    unsigned peer_runs;     /* atomic; I/O for the peer; see drbd-peer-io.c */
 };
 
 /* ---------------------------------------------------- options (drbd-options.c) */

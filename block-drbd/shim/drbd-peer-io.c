@@ -12,6 +12,7 @@
  * care); nothing here waits for the network.
  */
 #include "qemu/osdep.h"
+#include "block/aio-wait.h"
 #include "qemu/defer-call.h"
 #include "drbd-int.h"
 #include "trace.h"
@@ -126,6 +127,9 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
     drbd_unlock(obj);
     bdrv_dec_in_flight(s->bs);
     g_free(run);
+    /* From here on the node may be gone: closing it waits for this. */
+    qatomic_dec(&s->peer_runs);
+    aio_wait_kick();
 }
 
 static void drbd_count_nodes(DrbdObject *obj, bool in_flight)
@@ -150,6 +154,7 @@ static unsigned drbd_peer_collect(DrbdObject *obj, DrbdPeerIo *ios)
     drbd_count_nodes(obj, true);
     while (n < DRBD_PEER_IO_AT_ONCE && drbd_next_peer_io(obj->core, &ios[n])) {
         bdrv_inc_in_flight(obj->nodes[ios[n].volume]->bs);
+        qatomic_inc(&obj->nodes[ios[n].volume]->peer_runs);
         n++;
     }
     drbd_count_nodes(obj, false);

@@ -27,6 +27,7 @@ static void drbd_node_end(BDRVDrbdState *s)
         s->closing = true;
         drbd_connect_end(s->obj);
         drbd_disk_leave(s, false);
+        AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&s->peer_runs) > 0);
         drbd_worker_stop(s);
         drbd_drain_end_all(s);
         drbd_object_remove_node(s->obj, s);
