@@ -4,6 +4,7 @@
 // the state before; the new one is in place.  The order is the table's of the
 // spec where packets depend on it.
 #include "core/api/volume.h"
+#include "core/generation/update.h"
 #include "core/metadata/superblock_content.h"
 
 namespace drbd {
@@ -35,24 +36,28 @@ void Volume::new_generation_if_alone(const State& before) {
     const bool primary = now.role == Role::Primary || now.peer == Role::Primary;
     const bool diskless_primary =
         now.peer_disk < Inconsistent && before.peer != Role::Primary && now.peer == Role::Primary;
-    if (!((lost || worse) && primary) && !diskless_primary)
-        return;
     // A target that has everything may have called its data good and have this
-    // generation; what is written from now on it does not have (decision 0015).
+    // generation: the resync is over, as far as this node can tell (decision 0015).
     const bool source = before.connection == SyncSource || before.connection == PausedSyncS;
-    make_generation(source && target_may_be_done_);
+    if (lost && source && target_may_be_done_) {
+        disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        want_superblock();
+    }
+    if (((lost || worse) && primary) || diskless_primary)
+        make_generation();
 }
 
 // The peer failed a write: this copy is ahead of it from here on.
 void Volume::on_peer_write_failed() {
     if (state_.role == Role::Primary)
-        make_generation(false);
+        make_generation();
 }
 
-// Bits count from a generation of the peer's already, unless `anew`.
-void Volume::make_generation(bool anew) {
+// With a bitmap identifier the bits count from a generation of the peer's
+// already.
+void Volume::make_generation() {
     const State& now = state_;
-    if (now.disk != UpToDate || (disk_.uuids.bitmap != 0 && !anew))
+    if (now.disk != UpToDate || disk_.uuids.bitmap != 0)
         return;
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), now.role == Role::Primary);
     generation_new_ = true;

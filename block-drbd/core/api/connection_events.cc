@@ -49,14 +49,6 @@ void DrbdResource::on_connection_up() {
     handshake_since_ms_ = now_ms();
     asked_ = {};
     to_answer_ = {};
-    Link& link = connection_.link();
-    for (unsigned i = 1; i < nr_volumes_; i++)
-        if (volumes_[i] && link.agreement().version < 100) {
-            link.drop(ConnectionState::Disconnecting,
-                      "protocol %u is agreed, which knows one volume; this resource has more: upgrade the older node",
-                      link.agreement().version);
-            return;
-        }
     for (auto& volume : volumes_)
         if (volume)
             volume->link_up();

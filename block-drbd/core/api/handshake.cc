@@ -366,6 +366,8 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         return Error::of(ErrorCode::Incompatible, "volume %u: the peer's state is refused: %s", number_, verdict.reason);
     if (establishes) {
         policy_.handshake_under_way = false;
+        if (real > DiskState::Negotiating)
+            disk_.generation_shared = false;  // what the peer has is known now
         owner_.on_handshake_over(number_);
         refresh_access();
     }

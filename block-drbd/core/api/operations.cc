@@ -404,8 +404,11 @@ void Volume::start_settling() {
             // Spec 5.8: writes of this Primary will not reach the peer, so they
             // are a new generation; it is stable before the role is taken.
             const bool alone = !is_connected() || state_.peer_disk <= DiskState::Failed;
-            if (state_.role != Role::Primary && ((alone && disk_.uuids.bitmap == 0) || operation_.forced))
+            if (state_.role != Role::Primary &&
+                ((alone && (disk_.uuids.bitmap == 0 || disk_.generation_shared)) || operation_.forced)) {
                 disk_.uuids = with_new_generation(disk_.uuids, owner_.random());
+                disk_.generation_shared = false;
+            }
             disk_.uuids = with_role(disk_.uuids, true);
             primary_recorded_ = true;
         } else {
@@ -551,7 +554,7 @@ void Volume::attach_succeeded() {
     }
     change_state(ChangeKind::Hard, wanted, attach_.why(), operation_.number);
     // Activation makes no generation; the first write of a guest does.
-    io_.want_generation(primary && disk_.uuids.bitmap == 0 && !is_connected());
+    io_.want_generation(primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared) && !is_connected());
     if (!announce)
         exposed_uuid_ = disk_.uuids.current;
     const bool activated = operation_.kind == OperationKind::Activate;

@@ -15,6 +15,7 @@ DrbdResource::DrbdResource(const DrbdResourceConfig& config)
       log_(connection_.link(), pool_) {
     std::snprintf(name_, sizeof name_, "%s", config.name);
     log_.set_listener(*this);
+    connection_.set_volumes(nr_volumes_);
 }
 
 bool DrbdResource::allocate(unsigned max_requests) {

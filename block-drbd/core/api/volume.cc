@@ -230,6 +230,7 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
 
 void Volume::on_generation_wanted() {
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), true);
+    disk_.generation_shared = false;
     generation_new_ = true;
     want_superblock();
 }

@@ -233,7 +233,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void left_resync(const char* reason);
     void tell_peer(const State& before);
     void new_generation_if_alone(const State& before);
-    void make_generation(bool anew);
+    void make_generation();
     void want_superblock() { superblock_due_ = is_attached(); }
 
     // handshake.cc

@@ -56,9 +56,7 @@ void Connection::tear_down(ConnectionState how) {
     const bool was_up = step_ == Step::Up;
     if (establish_.is_running())
         establish_.end();
-    const bool stand_alone = how == ConnectionState::Disconnecting;
-    if (stand_alone)
-        sockets_.set_listening(false);
+    bool stand_alone = how == ConnectionState::Disconnecting;
     step_ = Step::Waiting;
     retry_ms_ = now_ms() + kRetryMs;
     end_expected_ms_ = UINT64_MAX;
@@ -70,6 +68,13 @@ void Connection::tear_down(ConnectionState how) {
         listener_.on_connection_lost(how, reason_);
     else
         listener_.on_phase(how, reason_);
+    // The hub had asked the peer for an orderly end: then the loss is that end.
+    if (loss_.stand_alone && !stand_alone) {
+        stand_alone = true;
+        std::snprintf(reason_, sizeof reason_, "%s", loss_.why);
+    }
+    if (stand_alone)
+        sockets_.set_listening(false);
     for (const SocketUse use : {SocketUse::Data, SocketUse::Meta, SocketUse::Fresh, SocketUse::Dialling})
         sockets_.close_all(use);
     step_ = stand_alone ? Step::StandAlone : Step::Waiting;

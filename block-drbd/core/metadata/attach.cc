@@ -207,6 +207,8 @@ bool AttachActivity::read_ring(DrbdJob& job) {
 void AttachActivity::replay() {
     const metafmt::Superblock& sb = disk_.superblock;
     replay_->read(ring_.data(), sb);
+    disk_.generation_shared = sb.flags.has(MdFlag::ConnectedInd) && disk_.uuids.bitmap != 0 &&
+                              disk_state_ == DiskState::UpToDate;
     disk_.crashed_primary = sb.flags.has(MdFlag::CrashedPrimary) || sb.needs_replay();
     mark_all_ = sb.flags.has(MdFlag::FullSync) || (disk_.crashed_primary && sb.flags.has(MdFlag::AlDisabled));
     if (!sb.needs_replay() || mark_all_)

@@ -23,6 +23,7 @@ struct Disk {
     metafmt::Superblock superblock;  // as last read; base of the next one written
     Uuids uuids;                   // may be ahead of the disk: see Volume
     bool crashed_primary = false;  // marker of spec 4.7
+    bool generation_shared = false;  // source of a resync when it crashed: the peer may have finished it (decision 0015)
     Bitmap bitmap;
     ActivityLog activity_log;
     AlignedBuffer pages;           // kJobPagesMax blocks of 4 KiB

@@ -17,7 +17,7 @@ metafmt::Superblock superblock_of(const Disk& disk, const State& state, Cleannes
     sb.flags.assign(MdFlag::PrimaryInd,
                     state.role == Role::Primary ||
                         (state.peer_disk < DiskState::Inconsistent && state.peer == Role::Primary));
-    sb.flags.assign(MdFlag::ConnectedInd, state.connection > ConnectionState::WFReportParams);
+    sb.flags.assign(MdFlag::ConnectedInd, state.connection > ConnectionState::WFReportParams || disk.generation_shared);
     sb.flags.assign(MdFlag::Consistent, state.disk > DiskState::Inconsistent);
     sb.flags.assign(MdFlag::WasUpToDate, state.disk > DiskState::Outdated);
     sb.flags.assign(MdFlag::PeerOutDated, state.peer_disk >= DiskState::Inconsistent &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Who may write where, on one volume's image: the peer's writes and those of a
-// resync, in the order in which they came.
+// Who may write where, on one volume's image: the peer's writes, its reads and
+// the writes of a resync, in the order in which they came.
 //
 // In: a write came; one has ended; writes of one more epoch may begin.  Out:
 // those whose turn it is.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What the peer reads from our image because its own cannot answer (peer_io.h;
-// spec 3.2, 6.9).  Reads take no lock: a write that runs at the same time may be
-// seen or not, as on a disk.
+// spec 3.2, 6.9).  A read takes its place in the order: a write that came before
+// it may be complete for the peer's guest (protocols A and B) and still wait here
+// for its epoch; the read must see it.
 #include <cerrno>
 
 #include "core/peer/peer_io.h"
@@ -31,7 +32,8 @@ Result<void> PeerIo::on_read_request(const wire::Frame& frame) {
     request->times_up = link_.times_up();
     request->wants_digest = link_.has_integrity();
     volume.value()->count_peer_read();
-    requests_.submit(*request);
+    if (volumes_[frame.volume].order.enter(*request, epochs_.oldest()))
+        requests_.submit(*request);
     return {};
 }
 
@@ -43,6 +45,10 @@ void PeerIo::read_done(PeerRequest& request) {
     const unsigned number = request.volume;
     const int error = request.result;
     const uint64_t offset = request.range.start, bytes = request.bytes();
+    PerVolume& v = volumes_[number];
+    v.order.leave(request);
+    if (v.order.has_blocked())
+        go_on(v);
     // The algorithm may have changed since; the peer asks again.
     const bool digest_fits = request.wants_digest == link_.has_integrity();
     if (error == 0 && may_answer(request) && digest_fits) {
@@ -56,7 +62,6 @@ void PeerIo::read_done(PeerRequest& request) {
     if (may_answer(request))
         refuse_read(number, request.sector(), Bytes(bytes), request.block_id);
     requests_.finish(request);
-    const PerVolume& v = volumes_[number];
     if (error != 0 && error != -ECANCELED && v.volume && !v.disk_lost)
         v.volume->on_peer_disk_error(DRBD_REQUEST_READ, offset, bytes, error);
 }

@@ -191,6 +191,8 @@ void PeerIo::go_on(PerVolume& v) {
     while (PeerRequest* request = granted_.pop_front()) {
         if (request->work == PeerWork::Write)
             submit_write(*request);
+        else if (request->work == PeerWork::Read)
+            requests_.submit(*request);
         else
             request->waiter->on_peer_range_granted(*request);
     }

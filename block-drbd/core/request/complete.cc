@@ -97,6 +97,8 @@ DrbdStep GuestIo::try_complete(Request& request) {
         return finish(request, request.result != 0 ? request.result : -EIO);
     }
     if (!remote) {
+        if (!access_.image_alone && (peer.over() || peer.failed))
+            return finish(request, -EIO);  // it is on no copy that could be used
         if (generation_failed_)
             return finish(request, -EIO);  // design D14: it would complete under the old generation
         if (generation_pending_)
