@@ -77,7 +77,7 @@ class HostNode:
         self.node_options = {"discard": "unmap", **(node_options or {})}
         self.file_options: Dict[str, Any] = {"discard": "unmap"}
         self.file_node = None       # or volume -> another node below, named image<volume>
-        self.images = [str(folder / f"{name}{v}.img") for v in range(volumes)]
+        self.images = [str(folder / f"{name}{v}.raw") for v in range(volumes)]
         self.metadata_files = [str(folder / f"{name}{v}.md") if external else image
                                for v, image in enumerate(self.images)]
         self.daemon: Optional[StorageDaemon] = None

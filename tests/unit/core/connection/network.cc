@@ -63,6 +63,8 @@ void Node::on_connection_lost(ConnectionState how, const char* reason) {
     up = false;
     lost.push_back(reason);
     lost_how.push_back(how);
+    if (stands_alone_when_lost)
+        connection.stand_alone("by the administrator");
 }
 
 Result<BulkVerdict> Node::on_bulk(const wire::Frame&) {

@@ -68,6 +68,7 @@ class Node final : public ConnectionListener, public PacketListener {
     DrbdNetConfig config{};
 
     bool reconnect = true;
+    bool stands_alone_when_lost = false;  // as a hub that has asked for an orderly end
     bool stalled = false;
     BulkVerdict verdict = BulkVerdict::Take;
     bool bad_packet = false;       // on_packet() answers with an error

@@ -149,6 +149,21 @@ TEST(Lose, StandAloneInTheSameEventAsALoss) {
     EXPECT_STREQ(net.a().connection.reason(), "by the administrator");
 }
 
+// A peer that answers the request to disconnect hangs up: its end of the stream may
+// be here before its answer.
+TEST(Lose, StandAloneOutOfTheLossItself) {
+    Network net;
+    net.start_all();
+    ASSERT_TRUE(net.run_until_up());
+    net.a().stands_alone_when_lost = true;
+    net.a().event([&] { net.a().connection.link().drop(ConnectionState::NetworkFailure, "end of the stream"); });
+    EXPECT_EQ(net.a().connection.phase(), ConnectionState::StandAlone);
+    EXPECT_STREQ(net.a().connection.reason(), "by the administrator");
+    net.run(5000);
+    EXPECT_EQ(net.a().connection.phase(), ConnectionState::StandAlone);
+    EXPECT_EQ(net.a().connection.next_deadline_ms(), UINT64_MAX);
+}
+
 TEST(Lose, StandAloneInEveryPhase) {
     for (uint64_t at = 0; at < 1200; at += 3) {
         Network net(at + 1);
