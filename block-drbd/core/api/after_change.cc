@@ -39,8 +39,13 @@ void Volume::new_generation_if_alone(const State& before) {
     // A target that has everything may have called its data good and have this
     // generation: the resync is over, as far as this node can tell (decision 0015).
     const bool source = before.connection == SyncSource || before.connection == PausedSyncS;
+    // A Secondary whose marks came back keeps the identifier that they count from:
+    // it makes it the source when the nodes meet.
     if (lost && source && target_may_be_done_) {
-        disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        if (primary || disk_.bitmap.count() == 0)
+            disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        else
+            disk_.generation_shared = true;
         want_superblock();
     }
     if (((lost || worse) && primary) || diskless_primary)

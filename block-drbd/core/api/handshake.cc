@@ -115,7 +115,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     peer_.has_sizes = peer_.has_generations = false;
     early_sync_uuid_.reset();
     consider_resync_ = false;
-    waits_for_ping_ = false;
+    waits_for_ping_ = target_is_done_ = false;
     if (next_transition_ != Transition::FinishTarget)
         next_transition_ = Transition::None;
     State wanted = state_;
@@ -218,8 +218,7 @@ Result<void> Volume::agree_on_size() {
         wanted = std::min(wanted, peer.user_size);
     if (wanted == size_)
         return {};
-    const bool no_peer_data = state_.connection < ConnectionState::Connected || state_.peer_disk == DiskState::Diskless;
-    if (state_.disk >= DiskState::Outdated && no_peer_data)
+    if (state_.disk >= DiskState::Outdated || state_.connection > ConnectionState::Connected)
         return Error::of(ErrorCode::Incompatible,
                          "volume %u: the peer's disk has %llu sectors, the data here %llu: usable data is never "
                          "shrunk; give the peer a disk as large",
@@ -259,8 +258,10 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     peer_.generations = told;
     peer_.has_generations = true;
     if (diskless) {
-        if (state_.role == Role::Primary || is_connected())
+        if (state_.role == Role::Primary || is_connected()) {
             exposed_uuid_ = told.uuids.current;
+            exposed_elsewhere_ = true;
+        }
         return {};
     }
     if (told.skip_initial_sync && state_.connection == ConnectionState::Connected &&

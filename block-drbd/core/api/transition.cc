@@ -125,7 +125,7 @@ void Volume::start_as_source() {
     link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
     State wanted = state_;
     wanted.connection = SyncSource;
-    target_may_be_done_ = false;
+    target_may_be_done_ = target_is_done_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
     resync_.begin(Direction::Source);
@@ -159,6 +159,7 @@ void Volume::ping_answered() {
 }
 
 void Volume::finish_as_target() {
+    const ResyncProgress progress = resync_.progress(owner_.now_ms());
     resync_.abort();  // over, and nothing is outstanding
     State wanted = state_;
     wanted.connection = Connected;
@@ -171,7 +172,7 @@ void Volume::finish_as_target() {
     change_state(ChangeKind::Hard, wanted, failed_blocks_ == 0 ? "the resync is finished" : "the resync ended with errors",
                  0);
     finishing_ = false;
-    notify_resync(DRBD_RESYNC_FINISHED, failed_blocks_ == 0 ? "" : "some blocks could not be read or written");
+    notify_resync(DRBD_RESYNC_FINISHED, progress, failed_blocks_ == 0 ? "" : "some blocks could not be read or written");
     bits_due_ = true;
     want_superblock();
 }
@@ -180,18 +181,39 @@ void Volume::finish_as_target() {
 bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
     const State& s = state_;
     const bool source = s.connection == SyncSource || s.connection == PausedSyncS;
+    target_is_done_ = false;  // it may have thought better of it
     if (!source || announced.connection != Connected || s.disk != DiskState::UpToDate)
         return false;
     const uint64_t failed = resync_.progress(link().now_ms()).failed_blocks;
-    if (real != DiskState::UpToDate && failed == 0)
+    if (real != DiskState::UpToDate && (failed == 0 || real != DiskState::Inconsistent))
         return false;
-    if (disk_.bitmap.count() <= failed)
-        finish_as_source(failed);
+    target_is_done_ = true;
+    resync_.hurry_confirmation();
+    finish_if_target_is_done();
     return true;
+}
+
+// Bits of the guest's writes wait for the barrier acknowledgement of their epoch,
+// and what a target acknowledged in a resync for a confirmation (design D15): the
+// resync is over when both are there.  Until then the bitmap identifier stays, by
+// which a target that lost power now is resynced.
+void Volume::finish_if_target_is_done() {
+    if (!target_is_done_)
+        return;
+    if (state_.connection != SyncSource && state_.connection != PausedSyncS) {
+        target_is_done_ = false;
+        return;
+    }
+    const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks;
+    if (disk_.bitmap.count() > failed || resync_.waits_for_confirmation())
+        return;
+    target_is_done_ = false;
+    finish_as_source(failed);
 }
 
 void Volume::finish_as_source(uint64_t failed_blocks) {
     failed_blocks_ = failed_blocks;
+    const ResyncProgress progress = resync_.progress(owner_.now_ms());
     resync_.abort();
     if (failed_blocks == 0) {
         disk_.uuids = with_resync_finished_as_source(disk_.uuids);
@@ -205,7 +227,7 @@ void Volume::finish_as_source(uint64_t failed_blocks) {
     change_state(ChangeKind::Hard, wanted, failed_blocks == 0 ? "the resync is finished" : "the resync ended with errors",
                  0);
     finishing_ = false;
-    notify_resync(DRBD_RESYNC_FINISHED, failed_blocks == 0 ? "" : "some blocks could not be read or written");
+    notify_resync(DRBD_RESYNC_FINISHED, progress, failed_blocks == 0 ? "" : "some blocks could not be read or written");
     bits_due_ = true;
     want_superblock();
 }
@@ -240,6 +262,7 @@ uint64_t Volume::next_deadline_ms() const {
 void Volume::settle_down() {
     resync_.pump();
     note_progress();
+    finish_if_target_is_done();
     pump();
 }
 
@@ -249,7 +272,10 @@ void Volume::note_progress() {
 }
 
 void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {
-    const ResyncProgress progress = resync_.progress(link().now_ms());
+    notify_resync(phase, resync_.progress(link().now_ms()), text);
+}
+
+void Volume::notify_resync(DrbdResyncPhase phase, const ResyncProgress& progress, const char* text) {
     DrbdResyncNotice notice{};
     notice.phase = phase;
     notice.source = progress.source;

@@ -257,9 +257,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void transition_is_done();
     void start_as_source();
     void finish_as_source(uint64_t failed_blocks);
+    void finish_if_target_is_done();
     void finish_as_target();
     void try_to_become_target();
     void notify_resync(DrbdResyncPhase phase, const char* text);
+    void notify_resync(DrbdResyncPhase phase, const ResyncProgress& progress, const char* text);
 
     // operations.cc
     Result<void> check_free() const;
@@ -300,6 +302,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     char disk_reason_[DRBD_ERROR_SIZE] = "not attached yet";
     Sector size_;              // outlives the disk
     uint64_t exposed_uuid_ = 0;  // data generation that the guest has seen last, outlives the disk
+    bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     PeerDisk peer_;
     HandshakeDecision decision_;  // the last one
@@ -314,6 +317,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t transition_of_ = 0;       // Link::times_up() when it began
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool target_may_be_done_ = false;  // source: nothing was left to do at some time
+    bool target_is_done_ = false;      // source: the target said so
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync

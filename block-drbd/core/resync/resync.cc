@@ -68,6 +68,7 @@ void Resync::begin(Direction direction) {
 }
 
 void Resync::stop() {
+    hurry_ = false;
     bitmap_exchange_.stop();
     target_.stop();
     source_.stop();
@@ -122,13 +123,17 @@ Result<void> Resync::on_ack(wire::Packet packet, const wire::BlockAck& ack) {
 }
 
 // Below 100 and with digests there is no flush without data.
+bool Resync::may_confirm() const {
+    return parts_.link.is_up() && parts_.link.agreement().version >= 100 && !parts_.link.has_integrity();
+}
+
 bool Resync::may_ask_for_confirmation() const {
-    return parts_.link.is_up() && parts_.link.agreement().version >= 100 && !parts_.link.has_integrity() &&
-           unconfirmed_.oldest_ms() != UINT64_MAX;
+    return may_confirm() && unconfirmed_.oldest_ms() != UINT64_MAX;
 }
 
 bool Resync::wants_confirmation() const {
-    return may_ask_for_confirmation() && parts_.link.now_ms() >= unconfirmed_.oldest_ms() + kResyncConfirmMs;
+    return may_ask_for_confirmation() &&
+           (hurry_ || parts_.link.now_ms() >= unconfirmed_.oldest_ms() + kResyncConfirmMs);
 }
 
 void Resync::bitmap_packet_left(const Owner& owner, bool) {

@@ -75,6 +75,10 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // There is something to confirm and the guest writes nothing: an empty
     // write that flushes, and a barrier, would do it.
     bool wants_confirmation() const;
+    // A source whose target says that it is done asks without delay, and its end
+    // of the resync waits while an answer can come.
+    void hurry_confirmation() { hurry_ = true; }
+    bool waits_for_confirmation() const { return may_confirm() && !unconfirmed_.empty(); }
     // Nothing that the target acknowledged needs a confirmation any more.
     bool is_confirmed() const { return unconfirmed_.empty(); }
 
@@ -93,6 +97,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
 
   private:
     void stop();
+    bool may_confirm() const;
     bool may_ask_for_confirmation() const;
 
     std::optional<GuestIoLocks> guest_locks_;
@@ -102,6 +107,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     ResyncTarget target_;
     ResyncSource source_;
     ProgressMeter progress_;
+    bool hurry_ = false;
 };
 
 }  // namespace drbd
