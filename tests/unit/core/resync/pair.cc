@@ -12,6 +12,8 @@ namespace drbd::test {
 // ---- image ----
 
 void CachedImage::write(uint64_t offset, const uint8_t* data, size_t bytes) {
+    if (bytes == 0)
+        return;
     std::memcpy(current.data() + offset, data, bytes);
     unflushed_.push_back({offset, std::vector<uint8_t>(data, data + bytes)});
 }
@@ -223,6 +225,9 @@ Node::Node(Pair& p, const char* n, uint64_t sectors, uint64_t image_bytes, wire:
 Node::~Node() {
     for (Op& op : ops_)
         std::free(op.buffer);
+    // What was still queued gives its buffers back.
+    if (link.link.is_up() || link.link.is_dropped())
+        link.go_down();
     link.on_left = nullptr;
     void* buffer;
     size_t bytes;
