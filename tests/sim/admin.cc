@@ -17,8 +17,10 @@ bool is(const char* text, const char* other) {
 }  // namespace
 
 Admin::Admin(World& world, Rng random) : world_(world), random_(random) {
-    for (Host& host : host_)
+    for (Host& host : host_) {
         host.formatted.resize(world.options().volumes);
+        host.formatting.resize(world.options().volumes);
+    }
 }
 
 void Admin::begin() {
@@ -74,6 +76,7 @@ void Admin::tend(int h) {
     if (!node.is_running()) {
         host_[h].drained = 0;
         host_[h].promotion = 0;
+        host_[h].formatting.assign(world_.options().volumes, 0);
         if (world_.queue().now() >= host_[h].down_until && (repairing_ || random_.chance(0.3)))
             node.start();
         return;
@@ -98,7 +101,11 @@ bool Admin::tend_disks(int h) {
         if (drbd_volume_needs_disk(node.core(), v) || !is(node.status(v).disk, "Diskless"))
             continue;
         if (!host_[h].formatted[v]) {
-            host_[h].formatted[v] = node.create_md(v) != 0;
+            const Operation* made = node.operation(host_[h].formatting[v]);
+            if (made && made->command == "create-md" && made->success)
+                host_[h].formatted[v] = true;
+            else
+                host_[h].formatting[v] = node.create_md(v);
             return false;
         }
         // A Primary may have seen newer data than its disk has; the role goes first.
@@ -211,7 +218,7 @@ void Admin::solve() {
         }
     }
     // Blocks that failed are tried again when the nodes meet anew.
-    if (unwell_ % 100 == 99 && are_reachable() && is(world_.node(0).connection_status().state, "Connected"))
+    if (unwell_ % 100 == 99 && (repairing_ || random_.chance(0.3)) && are_reachable() && is(world_.node(0).connection_status().state, "Connected"))
         meet_anew();
     if (apart_ <= 60 && unwell_ <= (repairing_ ? 1500u : 8000u))
         return;

@@ -38,6 +38,7 @@ class Admin {
     struct Host {
         Time down_until = 0, keep_apart_until = 0, keep_detached_until = 0;
         std::vector<bool> formatted;
+        std::vector<uint64_t> formatting;  // operations
         uint64_t promotion = 0;     // operation that is awaited
         bool forced = false;
         unsigned refused = 0;       // promotions, in a row

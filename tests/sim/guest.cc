@@ -70,7 +70,8 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
 }
 
 void Guest::remember_generation(unsigned volume) {
-    const MetadataView metadata = read_superblock(world_.node(host_).disk(volume), View::Stable);
+    const int on = has_no_disk(volume) ? 1 - host_ : host_;
+    const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
 }

@@ -58,6 +58,8 @@ class World {
     void check_rest();
     bool requests_are_made();
     bool is_well();
+    bool is_unwell();
+    bool has_bits() const;
     bool has_ended();
 
     Options options_;
@@ -72,7 +74,7 @@ class World {
     Time bound_;               // of a request, while its node runs
     uint64_t next_check_ = 0, next_crash_check_ = 0;
     uint64_t crash_checks_ = 0;
-    bool over_ = false;
+    bool over_ = false, had_disk_faults_ = false;
     std::string complaint_;
 };
 

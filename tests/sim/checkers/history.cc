@@ -144,7 +144,7 @@ void History::base_flushed() {
     const uint64_t now = tick();
     for (List& entries : all_) {
         for (Entry& e : entries)
-            if (e.issued < stint_began_ && e.superseded != 0 && e.superseded_stable == 0)
+            if (e.superseded != 0 && e.superseded <= stint_began_ && e.superseded_stable == 0)
                 e.superseded_stable = now;
         prune(entries);
     }
