@@ -222,7 +222,8 @@ def test_first_sync_is_skipped(rig, who):
     rig.fresh()
     rig.connected()
     if who == 'ours':
-        rig.ours.run('drbd-new-current-uuid', node_name='d0', clear_bitmap=True)
+        rig.ours.run('drbd-new-current-uuid', node_name='d0', clear_bitmap=True,
+                     force=True)
     else:
         rig.kernel.sh('drbdsetup-84 new-current-uuid 0 --clear-bitmap')
     rig.settle_equal()

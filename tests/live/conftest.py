@@ -62,8 +62,8 @@ def two(request, workspace):
     """two(**options) makes a pair of nodes; see blockdrbd/two_nodes.py.  The logs of
     their daemons are printed when the test fails."""
     with contextlib.ExitStack() as made:
-        def make(**options):
-            pair = TwoNodes(workspace, **options)
+        def make(folder=None, **options):
+            pair = TwoNodes(folder or workspace, **options)
             made.push(lambda *_: pair.__exit__(
                 AssertionError if getattr(request.node, "failed_call", True) else None, None, None))
             return pair

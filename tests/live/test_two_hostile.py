@@ -7,10 +7,12 @@ takes the real peer when it comes.
 BLOCK_DRBD_MUTATIONS=N makes test_mutated_streams longer (default 25).
 """
 
+import concurrent.futures
 import os
 import random
 import socket
 import struct
+import types
 
 import pytest
 
@@ -23,6 +25,7 @@ from stack import BLOCK, MIB, pattern
 
 pytestmark = pytest.mark.storage_daemon
 MEMORY_ALLOWANCE = 96 * MIB
+VICTIMS = 6
 MUTATIONS = int(os.environ.get("BLOCK_DRBD_MUTATIONS", "25"))
 
 
@@ -136,13 +139,29 @@ def lies(peer, sectors):
     }
 
 
+def many_victims(two, workspace, jobs, work):
+    """work(victim, jobs of it) for several victims at once: after each lie a node waits a
+    second before it connects again, and that is what this test would be made of."""
+    def one(number):
+        folder = types.SimpleNamespace(path=workspace.path / f"victim{number}")
+        folder.path.mkdir()
+        victim = Victim(two(folder=folder))
+        work(victim, jobs[number::VICTIMS])
+
+    with concurrent.futures.ThreadPoolExecutor(VICTIMS) as pool:
+        for done in [pool.submit(one, number) for number in range(VICTIMS)]:
+            done.result()
+
+
 @pytest.mark.deadline(180)
-def test_lies_after_the_handshake(two):
-    victim = Victim(two())
-    sectors = victim.node.data_bytes // 512
-    sample = victim.liar()
+def test_lies_after_the_handshake(two, workspace):
+    sample = WirePeer("127.0.0.1", ("127.0.0.1", 1))
     sample.agreed = 101
-    names = list(lies(sample, sectors))
+    many_victims(two, workspace, list(lies(sample, 1000)), tell_lies)
+
+
+def tell_lies(victim, names):
+    sectors = victim.node.data_bytes // 512
     survived = []
     for name in names:
         peer = connected(victim, role=wire.PRIMARY)
@@ -371,14 +390,17 @@ def polite_stream(peer, sectors):
     return b"".join(peer.frame(c, p) for c, p in pieces)
 
 
-@pytest.mark.deadline(60 + 4 * MUTATIONS)
-def test_mutated_streams(two):
+@pytest.mark.deadline(90 + 2 * MUTATIONS)
+def test_mutated_streams(two, workspace):
     seed = int(os.environ.get("BLOCK_DRBD_SEED", "0")) or random.randrange(1 << 30)
     print(f"BLOCK_DRBD_SEED={seed}")
-    chance = random.Random(seed)
-    victim = Victim(two())
+    many_victims(two, workspace, [(seed, number) for number in range(MUTATIONS)], mutate)
+
+
+def mutate(victim, numbers):
     sectors = victim.node.data_bytes // 512
-    for number in range(MUTATIONS):
+    for seed, number in numbers:
+        chance = random.Random(seed * 1000003 + number)
         peer = victim.liar(role=wire.PRIMARY)
         try:
             peer.open()

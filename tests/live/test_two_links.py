@@ -62,7 +62,7 @@ def test_one_stream_stalled(two, kind):
     assert writer.longest_s < 8.0
 
 
-@pytest.mark.parametrize("count", [1, 8, 17, 4100, 65536])
+@pytest.mark.parametrize("count", [1, 17, 65536])
 def test_cut_in_the_middle(two, count):
     pair = two(link=True).ready()
     with RecordingWriter(pair.a.export(), "d0") as writer:
@@ -102,9 +102,9 @@ def test_slow_link_is_only_slow(two):
 
 
 def test_reconnects_without_being_told(two):
-    """Ten cuts; every time they find each other again, crossed dials included."""
+    """Five cuts; every time they find each other again, crossed dials included."""
     pair = two(link=True).ready()
-    for number in range(10):
+    for number in range(5):
         pair.link.cut()
         pair.a.wait_lost()
         pair.link.heal()

@@ -52,12 +52,13 @@ class SwitchedDisk:
         errors = [f"error-{call}{field}" for call in ("pwrite", "zero", "trim", "pread")
                   for field in (f"={self.error}", "-rate=100%",
                                 f"-file={self._file('read-fails' if call == 'pread' else 'write-fails')}")]
-        self.process = subprocess.Popen(
-            [system_program("nbdkit", "nbdkit"), "-f", "-U", self.socket_path, "-P", str(pid_file),
-             "--filter=log", "--filter=pause", *self.filters, "--filter=error", *delay,
-             "file", str(self.path), f"logfile={self.log_path}",
-             f"pause-control={self._file('pause')}", *errors, *delays, *self.parameters],
-            stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        with open(self._file("stderr"), "ab") as stderr:      # a line for every injected error
+            self.process = subprocess.Popen(
+                [system_program("nbdkit", "nbdkit"), "-f", "-U", self.socket_path, "-P", str(pid_file),
+                 "--filter=log", "--filter=pause", *self.filters, "--filter=error", *delay,
+                 "file", str(self.path), f"logfile={self.log_path}",
+                 f"pause-control={self._file('pause')}", *errors, *delays, *self.parameters],
+                stdin=subprocess.DEVNULL, stderr=stderr, preexec_fn=die_with_parent)
         wait_for(lambda: pid_file.exists() and pid_file.stat().st_size > 0, "nbdkit listens")
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._control.settimeout(30)
