@@ -38,7 +38,7 @@ void Volume::new_generation_if_alone(const State& before) {
         now.peer_disk < Inconsistent && before.peer != Role::Primary && now.peer == Role::Primary;
     // A target that has everything may have called its data good and have this
     // generation: the resync is over, as far as this node can tell (decision 0015).
-    const bool source = before.connection == SyncSource || before.connection == PausedSyncS;
+    const bool source = is_source(before.connection);
     // A Secondary whose marks came back keeps the identifier that they count from:
     // it makes it the source when the nodes meet.
     if (lost && source && target_may_be_done_) {

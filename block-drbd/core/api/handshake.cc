@@ -120,6 +120,12 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
         next_transition_ = Transition::None;
     State wanted = state_;
     wanted.connection = how;
+    // A target that may be done, or has not begun, may call its data good
+    // (decision 0015).
+    if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
+        target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+    if (target_may_be_done_ && is_source(state_.connection))
+        wanted.peer_disk = DiskState::DUnknown;
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
     if (outdates_itself_)

@@ -125,7 +125,9 @@ void Volume::start_as_source() {
     link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
     State wanted = state_;
     wanted.connection = SyncSource;
-    target_may_be_done_ = target_is_done_ = false;
+    // Who has this generation already has it until it says that it is the target.
+    target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+    target_is_done_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
     resync_.begin(Direction::Source);
@@ -182,6 +184,8 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
     const State& s = state_;
     const bool source = s.connection == SyncSource || s.connection == PausedSyncS;
     target_is_done_ = false;  // it may have thought better of it
+    if (source && real == DiskState::Inconsistent && announced.connection > Connected)
+        target_may_be_done_ = false;
     if (!source || announced.connection != Connected || s.disk != DiskState::UpToDate)
         return false;
     const uint64_t failed = resync_.progress(link().now_ms()).failed_blocks;

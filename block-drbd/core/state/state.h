@@ -19,6 +19,12 @@ enum class ConnectionState : uint8_t {
 };
 constexpr unsigned kConnectionStates = 24;
 
+// This node gives the data of a resync that goes on or is being prepared.
+constexpr bool is_source(ConnectionState c) {
+    using enum ConnectionState;
+    return c == StartingSyncS || c == WFBitMapS || c == SyncSource || c == PausedSyncS;
+}
+
 enum class DiskState : uint8_t {
     Diskless, Attaching, Failed, Negotiating, Inconsistent, Outdated, DUnknown, Consistent, UpToDate,
 };
