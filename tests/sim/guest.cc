@@ -57,12 +57,11 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
         return "";
-    const int image_host = &source == &world_.node(host).disk(volume) ? host : 1 - host;
     const History& history = histories_[volume];
     for (uint64_t block : history.touched())
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < source.image().sectors(); s++) {
             const uint64_t value = source.value(View::Current, s);
-            if (!history.survived(image_host, s, value))
+            if (!history.survived(s, value))
                 return std::string("completed_writes: ") + "AB"[host] + " becomes Primary without what was completed; sector " +
                        std::to_string(s) + " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
         }

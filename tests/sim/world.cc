@@ -79,7 +79,7 @@ bool World::is_unwell() {
 bool World::has_bits() const {
     uint64_t bytes = 0;
     for (const auto& node : nodes_)
-        for (unsigned v = 0; v < options_.volumes && had_disk_faults_; v++)
+        for (unsigned v = 0; v < options_.volumes && (had_disk_faults_ || admin_.gave_commands()); v++)
             bytes += node->status(v).out_of_sync_bytes;
     return bytes != 0;
 }
@@ -101,8 +101,9 @@ void World::run() {
     faults_.stop();
     admin_.repair();
     bool together = run_until(queue_.now() + 1800 * kSecond, &World::is_well);
-    // A discard that failed on one side leaves a bit, and both are UpToDate: the
-    // next connection resyncs it.
+    // A discard that failed on one side leaves a bit, and an invalidate that was
+    // cut short leaves all of them, while both are UpToDate: the next loss of the
+    // connection makes a generation, and a resync of it.
     for (unsigned i = 0; i < 3 && together && has_bits(); i++) {
         nodes_[i % 2]->disconnect(false);
         together = run_until(queue_.now() + kSecond, &World::is_unwell) &&

@@ -32,8 +32,10 @@ std::string check_completed(const History& history, const Written& write, const 
     bool asked[2] = {false, false};
     for (uint64_t s = write.sector; s < write.sector + write.sectors; s++) {
         bool has[2];
+        // What was there when it was acknowledged may be lost again before a flush.
         for (int i = 0; i < 2; i++)
-            has[i] = history.at_least(write, s, disks[i]->value(view, s));
+            has[i] = history.at_least(write, s, disks[i]->value(view, s)) ||
+                     (view == View::Current && history.last_loss(i) > write.issued);
         if (has[0] && has[1])
             continue;
         const std::string what = std::string(view == View::Stable ? "flushed" : "completed") + " write " +

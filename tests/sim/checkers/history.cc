@@ -93,12 +93,14 @@ bool History::at_least(const Written& write, uint64_t sector, uint64_t value) co
     });
 }
 
-bool History::survived(int host, uint64_t sector, uint64_t value) const {
+bool History::survived(uint64_t sector, uint64_t value) const {
+    // What one host lost unflushed the other may have lost by a resync from it.
+    const uint64_t lost = std::max(power_lost_[0], power_lost_[1]);
     const uint32_t index = lists_.get(sector);
     if (index == 0)
         return value == 0;
     return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
-        return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.superseded < power_lost_[host]));
+        return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.superseded < lost));
     });
 }
 

@@ -44,13 +44,15 @@ class History {
     // The guest's process is gone with everything that had not ended.
     void guest_died();
     void power_lost(int host) { power_lost_[host] = tick(); }
+    // When this host last lost what was not flushed.
+    uint64_t last_loss(int host) const { return power_lost_[host]; }
 
     // Could a read that was issued then find this?
     bool readable(uint64_t sector, uint64_t value, uint64_t issued) const;
     // Is this value the write's, or that of one that was not over when it began?
     bool at_least(const Written& write, uint64_t sector, uint64_t value) const;
-    // Has the guest's data survived on this host?  With `value` being there now.
-    bool survived(int host, uint64_t sector, uint64_t value) const;
+    // May this be what a new Primary holds?
+    bool survived(uint64_t sector, uint64_t value) const;
 
     // A guest begins on this host, with what its disk holds.
     void begin_stint(const Disk& disk);
