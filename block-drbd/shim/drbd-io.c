@@ -174,8 +174,8 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
         drbd_unlock(obj);
         return -EIO;
     }
-    qatomic_set(&obj->net.guests, obj->net.guests + 1);
-    qatomic_set(&obj->net.guests_begun, obj->net.guests_begun + 1);
+    qatomic_set(&obj->net.requests, obj->net.requests + 1);
+    qatomic_set(&obj->net.arrivals, obj->net.arrivals + 1);
     step = drbd_begin(s, g, &waiter, &request);
 
     while (step != DRBD_STEP_COMPLETE) {
@@ -211,7 +211,7 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
     }
 
     ret = drbd_request_end(request);
-    qatomic_set(&obj->net.guests, obj->net.guests - 1);
+    qatomic_set(&obj->net.requests, obj->net.requests - 1);
     drbd_unlock(obj);
     if (copy.payload) {
         drbd_payload_put(&obj->payload, copy.payload, g->bytes);

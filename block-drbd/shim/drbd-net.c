@@ -159,18 +159,19 @@ void drbd_net_leave(DrbdObject *obj)
 
 /*
  * A kick.  An export hands its requests over one by one, one for each turn of
- * the loop; a system call for each of them would cost more than all the rest.
- * While more keep coming they are waited for, a few turns at most.  With one
- * request at a time nothing is waited for.
+ * the loop, and the image its results; a system call for each of them would
+ * cost more than all the rest.  While more keep coming they are waited for, a
+ * few turns at most.  With one request at a time nothing is waited for.
  */
 static void drbd_net_bh(void *opaque)
 {
     DrbdObject *obj = opaque;
     DrbdNet *net = &obj->net;
-    unsigned begun = qatomic_read(&net->guests_begun);
-    bool more = begun != net->guests_seen && qatomic_read(&net->guests) > 1;
+    unsigned arrivals = qatomic_read(&net->arrivals);
+    bool more = arrivals != net->arrivals_seen &&
+                qatomic_read(&net->requests) > 1;
 
-    net->guests_seen = begun;
+    net->arrivals_seen = arrivals;
     if (more && net->turns_waited < DRBD_NET_PATIENCE) {
         net->turns_waited++;
         qemu_bh_schedule(net->bh);

@@ -111,9 +111,11 @@ typedef struct DrbdNet {
     bool running;                   /* lock; written: BQL */
     bool kicked;                    /* lock; somebody goes round or is about to */
     uint32_t full;                  /* lock; sockets that can send no more */
-    unsigned guests;                /* written: lock; guest requests that go on */
-    unsigned guests_begun;          /* written: lock; it only grows */
-    unsigned guests_seen;           /* ctx; of guests_begun */
+    unsigned requests;              /* written: lock; of guests and of the peer,
+                                       that go on here */
+    unsigned arrivals;              /* written: lock; of guests' requests and of
+                                       results for the peer; it only grows */
+    unsigned arrivals_seen;         /* ctx */
     unsigned turns_waited;          /* ctx */
     QEMUBH *bh;                     /* lock */
     QEMUTimer timer;                /* ctx */

@@ -122,6 +122,8 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
     trace_drbd_peer_io_done(s->bs, run->io.kind, run->io.offset, ret);
 
     drbd_lock(obj);
+    qatomic_set(&obj->net.arrivals, obj->net.arrivals + 1);
+    qatomic_set(&obj->net.requests, obj->net.requests - 1);
     drbd_on_peer_io_done(obj->core, run->io.id, ret, run->buffer,
                          has_digest ? run->digest : NULL);
     drbd_unlock(obj);
@@ -157,6 +159,7 @@ static unsigned drbd_peer_collect(DrbdObject *obj, DrbdPeerIo *ios)
         qatomic_inc(&obj->nodes[ios[n].volume]->peer_runs);
         n++;
     }
+    qatomic_set(&obj->net.requests, obj->net.requests + n);
     drbd_count_nodes(obj, false);
     return n;
 }
