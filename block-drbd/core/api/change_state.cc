@@ -48,7 +48,7 @@ void Volume::refresh_access() {
     access.image = disk && s.disk >= Inconsistent;
     access.image_reads = disk && s.disk == UpToDate;
     access.image_reads_in_sync = disk && s.disk == Inconsistent && s.connection >= SyncSource;
-    access.image_alone = s.disk != Inconsistent && s.disk != Outdated;
+    access.image_alone = s.disk != Diskless && s.disk != Inconsistent && s.disk != Outdated;
     access.peer_reads = s.connection >= Connected && s.peer_disk == UpToDate;
     access.replicate = s.connection >= Connected && !policy_.handshake_under_way &&
                        (s.peer_disk == UpToDate || (s.peer_disk >= Inconsistent && s.connection >= WFBitMapT &&

@@ -92,7 +92,8 @@ DrbdStep GuestIo::try_complete(Request& request) {
         // No space is the guest's business (design D17), a discard that the
         // image cannot do as well.
         const bool guests = request.result == -ENOSPC || (request.kind == DRBD_REQUEST_DISCARD && request.result != 0);
-        if (remote && !guests)
+        // A target of a resync is no copy that the guest could go on with.
+        if (remote && !guests && access_.peer_reads)
             return finish(request, 0);
         return finish(request, request.result != 0 ? request.result : -EIO);
     }

@@ -100,6 +100,9 @@ DrbdStep GuestIo::flush_confirmed(Request& request) {
         forget_reported_loss();
         return finish(request, -EIO);
     }
+    // What the peer was lost with is on an image that will follow it.
+    if (!access_.image_alone && log_.lost_through() > log_.confirmed_through())
+        return finish(request, -EIO);
     request.result = 0;
     if (generation_pending_)
         return wait_for_generation(request);
