@@ -371,8 +371,8 @@ uint64_t drbd_on_outdate(DrbdResource *resource, unsigned volume, char error[DRB
 uint64_t drbd_on_invalidate_remote(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
 
 /* A new data generation.  With `clear_bitmap` on a connected pair of fresh
- * disks: both hold the same bytes, no first sync (spec 5.10); refused unless
- * the image reads as zero or `force` (design D16). */
+ * disks: both hold the same bytes, no first sync (spec 5.10); refused without
+ * `force`, because nobody looks whether they do (design D16). */
 uint64_t drbd_on_new_current_uuid(DrbdResource *resource, unsigned volume, bool clear_bitmap, bool force,
                                   char error[DRBD_ERROR_SIZE]);
 

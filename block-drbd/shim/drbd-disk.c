@@ -363,7 +363,8 @@ bool drbd_disk_leave(BDRVDrbdState *s, bool inactivate)
     GLOBAL_STATE_CODE();
     drbd_disk_settle(obj);
     drbd_drain_suspend(obj);
-    if (drbd_disk_needed(s)) {
+    /* Without a disk there may still be writes that the peer has to confirm. */
+    if (drbd_disk_needed(s) || !inactivate) {
         ok = drbd_leave_once(s, inactivate, &wait);
         trace_drbd_leave(s->bs, s->volume, inactivate, ok);
         if (!ok) {

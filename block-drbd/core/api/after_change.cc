@@ -95,9 +95,7 @@ void Volume::after_change(const State& before, const char* reason) {
     if (now.connection == SyncSource || now.connection == SyncTarget || now.connection == PausedSyncS ||
         now.connection == PausedSyncT)
         resync_.set_paused(now.connection == PausedSyncS || now.connection == PausedSyncT);
-    if (is_attached() && superblock_of(disk_, now, Cleanness::InUse).flags.bits !=
-                             superblock_of(disk_, before, Cleanness::InUse).flags.bits)
-        want_superblock();
+    want_superblock();
 }
 
 // Rows 6, 12, 13, 15, 18 to 20, 23.

@@ -227,7 +227,10 @@ DrbdStep drbd_on_delivered(DrbdRequest* request) {
 }
 
 int drbd_request_end(DrbdRequest* request) {
-    return request->io->end(*request);
+    Volume& volume = *request->volume;
+    const int result = request->io->end(*request);
+    volume.pump();  // an operation may wait for the last of them
+    return result;
 }
 
 void* drbd_next_wake(DrbdResource* resource) {

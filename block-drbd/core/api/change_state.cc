@@ -43,13 +43,15 @@ void Volume::refresh_access() {
     using enum DiskState;
     const State& s = state_;
     const bool primary = s.role == Role::Primary;
-    const bool disk = is_attached() && s.disk != Negotiating && !leaving_;
+    const bool peer = s.connection >= Connected && s.peer_disk == UpToDate;
+    // Who was let in before a detach still reaches the image, unless the peer serves.
+    const bool disk = is_attached() && s.disk != Negotiating && !(leaving_ && peer);
     Access access;
     access.image = disk && s.disk >= Inconsistent;
     access.image_reads = disk && s.disk == UpToDate;
     access.image_reads_in_sync = disk && s.disk == Inconsistent && s.connection >= SyncSource;
     access.image_alone = s.disk != Diskless && s.disk != Inconsistent && s.disk != Outdated;
-    access.peer_reads = s.connection >= Connected && s.peer_disk == UpToDate;
+    access.peer_reads = peer;
     access.replicate = s.connection >= Connected && !policy_.handshake_under_way &&
                        (s.peer_disk == UpToDate || (s.peer_disk >= Inconsistent && s.connection >= WFBitMapT &&
                                                     s.connection < Ahead));
@@ -59,7 +61,7 @@ void Volume::refresh_access() {
                   s.connection == StartingSyncS || s.connection == StartingSyncT ||
                   (s.connection == WFBitMapS && policy_.agreed_version < 96) || s.disk == Attaching ||
                   s.disk == Negotiating;
-    const bool data = access.image_reads || access.peer_reads;
+    const bool data = (access.image_reads && !leaving_) || access.peer_reads;
     access.read_error = primary && data ? 0 : -EIO;
     access.write_error = !primary || demoting_ ? -EROFS : data ? 0 : -EIO;
     if (!primary || !data)

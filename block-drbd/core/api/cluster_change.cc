@@ -66,8 +66,10 @@ Result<void> DrbdResource::on_question(const Frame& frame) {
         return asked.error();
     const bool whole = frame.packet() == Packet::ConnectionStateChangeRequest;
     const Packet reply = whole ? Packet::ConnectionStateChangeReply : Packet::StateChangeReply;
-    if (to_answer_.waits)
-        return Error::of(ErrorCode::Protocol, "%s: the one before is not answered yet", name_of(frame.packet()));
+    if (to_answer_.waits) {  // a kernel asks for each volume by itself (spec 5.6)
+        answer(reply, frame.volume, StateCode::InTransientState);
+        return {};
+    }
     to_answer_.packet = reply;
     to_answer_.volume = frame.volume;
     to_answer_.ends = false;
@@ -83,6 +85,12 @@ Result<void> DrbdResource::on_question(const Frame& frame) {
     Volume* volume = whole ? nullptr : this->volume(frame.volume);
     if (!volume) {
         answer(reply, frame.volume, StateCode::NotSupported);
+        return {};
+    }
+    // This node's own promotion is agreed on, and only not taken yet.
+    const bool promoting = change_.number != 0 && change_.role == Role::Primary && change_.phase == RolePhase::Record;
+    if (asked.value().role == Role::Primary && promoting) {
+        answer(reply, frame.volume, StateCode::TwoPrimaries);
         return {};
     }
     const StateVerdict verdict = volume->on_peer_asks(asked.value());

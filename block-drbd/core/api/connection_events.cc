@@ -52,6 +52,10 @@ void DrbdResource::on_connection_up() {
     for (auto& volume : volumes_)
         if (volume)
             volume->link_up();
+    // What was told just now is about to change; both nodes could be promoted.
+    if (change_.number != 0 && change_.role == Role::Primary && change_.phase == RolePhase::Record)
+        connection_.link().drop(ConnectionState::NetworkFailure,
+                                "a promotion is being recorded: the peer will be met after it");
 }
 
 // The order matters: the new generation is pending before any request hears
@@ -95,7 +99,8 @@ void DrbdResource::on_ping_answered() {
 // Nothing of the last connection is left: its writes for the peer are on the
 // disk, and every request of ours knows what became of it.
 bool DrbdResource::may_reconnect() const {
-    if (losing_peer_ || peer_requests_.in_use() != 0)
+    if (losing_peer_ || peer_requests_.in_use() != 0 ||
+        (change_.number != 0 && change_.phase == RolePhase::Record))
         return false;
     for (const auto& volume : volumes_)
         if (volume && volume->has_transition())

@@ -52,6 +52,8 @@ Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {
     if (!volume)
         return Error::of(ErrorCode::Protocol, "%s for volume %u, which does not exist here", name_of(frame.packet()),
                          frame.volume);
+    if (volume->state().connection == ConnectionState::TearDown)
+        return BulkVerdict::Discard;  // the peer has asked for the end, and goes on until it has the answer
     if (volume->state().connection < ConnectionState::Connected)
         return unexpected(frame, "before the volume is connected");
     switch (frame.packet()) {
@@ -68,6 +70,8 @@ Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {
 }
 
 Result<void> DrbdResource::on_packet(const Frame& frame, void* buffer) {
+    if (to_answer_.ends && (frame.packet() == Packet::Barrier || frame.packet() == Packet::BarrierAck))
+        return {};
     switch (frame.packet()) {
     case Packet::Barrier:
         return peer_io_.on_barrier(frame);

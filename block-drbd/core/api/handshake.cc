@@ -115,11 +115,16 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     peer_.has_sizes = peer_.has_generations = false;
     early_sync_uuid_.reset();
     consider_resync_ = false;
+    if (transition_queued_ && transition_ == Transition::BecomeTarget) {
+        transition_ = Transition::None;  // nothing of it is in memory yet
+        transition_queued_ = false;
+    }
     waits_for_ping_ = target_is_done_ = false;
     if (next_transition_ != Transition::FinishTarget)
         next_transition_ = Transition::None;
     State wanted = state_;
-    wanted.connection = how;
+    const bool torn_down = state_.connection == ConnectionState::TearDown && how != ConnectionState::Disconnecting;
+    wanted.connection = torn_down ? ConnectionState::TearDown : how;
     // A target that may be done, or has not begun, may call its data good
     // (decision 0015).
     if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
@@ -136,8 +141,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
         wanted.disk = known ? intended_disk_ : DiskState::Failed;
     }
     change_state(ChangeKind::Hard, wanted, reason, 0);
-    if (wanted.disk == DiskState::Failed)
-        lose_disk(reason);
+    if (wanted.disk == DiskState::Failed && state_.disk == DiskState::Failed)
+        give_up_disk();
     refresh_access();
     asked_in_vain();
 }
@@ -224,7 +229,8 @@ Result<void> Volume::agree_on_size() {
         wanted = std::min(wanted, peer.user_size);
     if (wanted == size_)
         return {};
-    if (state_.disk >= DiskState::Outdated || state_.connection > ConnectionState::Connected)
+    const DiskState data = state_.disk == DiskState::Negotiating ? intended_disk_ : state_.disk;
+    if (data >= DiskState::Outdated || state_.role == Role::Primary || state_.connection > ConnectionState::Connected)
         return Error::of(ErrorCode::Incompatible,
                          "volume %u: the peer's disk has %llu sectors, the data here %llu: usable data is never "
                          "shrunk; give the peer a disk as large",
@@ -297,6 +303,8 @@ Result<void> Volume::on_sync_uuid(const wire::Frame& frame) {
     auto uuid = wire::decode_sync_uuid(frame);
     if (!uuid)
         return uuid.error();
+    if (uuid.value() == 0)
+        return Error::of(ErrorCode::Protocol, "P_SYNC_UUID: the identifier is 0");
     early_sync_uuid_ = uuid.value();  // trap 32: it may be early
     try_to_become_target();
     return {};
@@ -319,8 +327,12 @@ DiskState Volume::real_peer_disk(const State& announced) const {
 Result<void> Volume::apply_peer_state(const State& announced) {
     const State before = state_;
     DiskState real = real_peer_disk(announced);
-    if (resync_is_finished_by(announced, real))  // 3
+    if (resync_is_finished_by(announced, real)) {  // 3
+        State wanted = state_;
+        wanted.peer = announced.role;
+        change_state(ChangeKind::Hard, wanted, "the peer's state", 0);
         return {};
+    }
     if (before.peer_disk >= DiskState::Inconsistent && before.peer_disk < DiskState::UpToDate &&
         real == DiskState::UpToDate && before.connection > ConnectionState::Connected &&
         before.disk == DiskState::UpToDate && announced.connection > ConnectionState::Connected &&
@@ -361,7 +373,8 @@ Result<void> Volume::apply_peer_state(const State& announced) {
     next.peer = announced.role;  // 7
     next.peer_disk = real;
     next.paused_by_peer = announced.paused_after_dependency || announced.paused_by_user;
-    if (before.disk == DiskState::Negotiating && next.disk == DiskState::Negotiating)
+    if (before.disk == DiskState::Negotiating && next.disk == DiskState::Negotiating &&
+        (decided || announced.disk < DiskState::Negotiating))
         next.disk = intended_disk_;
 
     if (decided)
@@ -371,7 +384,11 @@ Result<void> Volume::apply_peer_state(const State& announced) {
                                               decided ? decision_.reason : "the peer's state", 0);  // 9
     if (!verdict.ok())
         return Error::of(ErrorCode::Incompatible, "volume %u: the peer's state is refused: %s", number_, verdict.reason);
+    if (before.disk == DiskState::Negotiating && state_.disk == DiskState::Failed)
+        give_up_disk();
     if (establishes) {
+        if (real >= DiskState::Inconsistent)
+            io_.want_generation(false);  // a loss makes one
         policy_.handshake_under_way = false;
         if (real > DiskState::Negotiating)
             disk_.generation_shared = false;  // what the peer has is known now
@@ -440,6 +457,8 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
     if (announced.disk == DiskState::Negotiating) {
         notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
         real = DiskState::Diskless;
+        send_uuids();  // so that the peer decides the same
+        send_state();
         return {};
     }
     Error error = Error::of(ErrorCode::Incompatible, "volume %u: %s", number_, decision_.reason);

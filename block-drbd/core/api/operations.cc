@@ -332,6 +332,12 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     declared_good_ = false;
     demoting_ = false;
     change_state(ChangeKind::Hard, wanted, reason, operation);
+    // The peer may have gone after the role was recorded as that of a connected
+    // node: then the first write makes the generation.
+    const bool alone = !is_connected() || state_.peer_disk <= DiskState::Failed;
+    if (state_.role == Role::Primary && alone && is_attached() &&
+        (disk_.uuids.bitmap == 0 || disk_.generation_shared))
+        io_.want_generation(true);
     refresh_access();
     if (!is_connected())
         return;
@@ -350,7 +356,9 @@ void Volume::withdraw_role(uint64_t operation) {
 // Nothing of the guest is in flight that the operation would have to wait for.
 void Volume::start_settling() {
     SettlePlan plan;
-    const State target = target_of(operation_);
+    State target = target_of(operation_);
+    if (target.disk == DiskState::Negotiating)
+        target.disk = intended_disk_;
     const bool attached = is_attached();
     switch (operation_.kind) {
     case OperationKind::Detach:
@@ -491,15 +499,24 @@ void Volume::operation_succeeded() {
         attach_succeeded();
         return;
     case OperationKind::Detach:
+        if (io_.at_image() != 0) {  // a flush came meanwhile: once more when it has ended
+            operation_.phase = OperationPhase::WaitRequests;
+            return;
+        }
         disk_is_gone("detached, the metadata is clean");
         return;
     case OperationKind::Leave:
     case OperationKind::Inactivate:
+        if (io_.at_image() != 0) {
+            operation_.phase = OperationPhase::WaitRequests;
+            return;
+        }
         disk_is_gone("the node was closed, the metadata is clean");
         return;
     case OperationKind::CreateMd:
         disk_.release();
         exposed_uuid_ = 0;
+        exposed_elsewhere_ = false;
         end_operation({});
         return;
     case OperationKind::Invalidate:
@@ -544,15 +561,23 @@ void Volume::attach_succeeded() {
     State wanted = state_;
     wanted.role = operation_.role;
     intended_disk_ = attach_.disk_state();
+    const char* why = attach_.why();
+    if (exposed_elsewhere_ && intended_disk_ > DiskState::Outdated &&
+        !same_generation(exposed_uuid_, disk_.uuids.current)) {
+        intended_disk_ = DiskState::Outdated;
+        why = "the peer went on without this disk: it has newer data";
+    }
+    exposed_elsewhere_ = false;
     wanted.disk = intended_disk_;
     const bool announce = is_connected() || policy_.handshake_under_way;
     if (announce) {
         wanted.disk = DiskState::Negotiating;  // spec 4.6
-        peer_.has_generations = false;
+        if (is_connected())
+            peer_.has_generations = false;  // in a handshake it has told already, or will
     } else {
         wanted.peer_disk = attach_.peer_disk_state();
     }
-    change_state(ChangeKind::Hard, wanted, attach_.why(), operation_.number);
+    change_state(ChangeKind::Hard, wanted, why, operation_.number);
     // Activation makes no generation; the first write of a guest does.
     io_.want_generation(primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared) && !is_connected());
     if (!announce)

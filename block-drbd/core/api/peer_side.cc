@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What the peer's writes and reads ask of a volume (volume.h, peer/peer_io.h).
+#include <cerrno>
+
 #include "core/api/volume.h"
 
 namespace drbd {
@@ -40,8 +42,12 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
     return !bits_out_;
 }
 
+// What this copy lacks it must not hide: there is no guest here who could be
+// told (design D17).
 void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
-    on_disk_error(kind, offset, bytes, error);
+    const bool write = kind != DRBD_REQUEST_READ;
+    on_disk_error(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes,
+                  write && error == -ENOSPC ? -EIO : error);
 }
 
 void Volume::count_received(uint64_t bytes) {

@@ -203,9 +203,11 @@ Result<void> DrbdResource::check_role(unsigned number, Role role, bool force) co
         hint = "; 'force' declares this node's data good";
     else if (verdict.code == StateCode::TwoPrimaries)
         hint = "; make the peer Secondary first";
-    return Error::of(ErrorCode::Refused, "volume %u cannot become %s: %s (disk %s, peer %s, connection %s)%s", number,
-                     name_of(role), verdict.reason, name_of(v->state().disk), name_of(v->state().peer),
-                     name_of(v->state().connection), hint);
+    char peer[64] = "";
+    if (v->is_connected())
+        std::snprintf(peer, sizeof peer, ", peer %s, %s", name_of(v->state().peer), name_of(v->state().connection));
+    return Error::of(ErrorCode::Refused, "volume %u cannot become %s: %s (disk %s%s)%s", number, name_of(role),
+                     verdict.reason, name_of(v->state().disk), peer, hint);
 }
 
 const char* DrbdResource::why_not_promotable() const {

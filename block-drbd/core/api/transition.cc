@@ -29,6 +29,12 @@ void Volume::on_bitmaps_exchanged() {
 void Volume::try_to_become_target() {
     if (state_.connection != WFSyncUUID || !early_sync_uuid_ || transition_ != Transition::None)
         return;
+    // What the guest wrote here must be on the source's image before that is
+    // asked for (protocols A and B).
+    if (io_.unconfirmed() != 0) {
+        owner_.transfer_log().close_epoch();
+        return;
+    }
     begin_transition(Transition::BecomeTarget);
 }
 
@@ -154,6 +160,7 @@ void Volume::ping_answered() {
     waits_for_ping_ = false;
     if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
         return;
+    failed_blocks_ = std::max(failed_blocks_, disk_.bitmap.count());  // a write may have failed since
     if (failed_blocks_ == 0)
         begin_transition(Transition::FinishTarget);
     else
@@ -267,12 +274,21 @@ void Volume::settle_down() {
     resync_.pump();
     note_progress();
     finish_if_target_is_done();
+    try_to_become_target();
     pump();
 }
 
 void Volume::note_progress() {
-    target_may_be_done_ |= (state_.connection == SyncSource || state_.connection == PausedSyncS) &&
-                           disk_.bitmap.count() <= resync_.progress(owner_.now_ms()).failed_blocks;
+    if (target_may_be_done_ || (state_.connection != SyncSource && state_.connection != PausedSyncS))
+        return;
+    // Bits of the guest's writes are cleared with their epoch: they say nothing
+    // of the resync.
+    const TransferLog& log = owner_.transfer_log();
+    const uint64_t most = uint64_t{log.unconfirmed()} * (kZeroesMax.value / kBlockSize + 1);
+    const uint64_t left = disk_.bitmap.count();
+    if (left > most + resync_.progress(owner_.now_ms()).failed_blocks)
+        return;
+    target_may_be_done_ = left <= log.unconfirmed_blocks(number_) + resync_.progress(owner_.now_ms()).failed_blocks;
 }
 
 void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {

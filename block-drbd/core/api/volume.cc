@@ -86,6 +86,30 @@ Activity* Volume::choose_activity() {
     return nullptr;
 }
 
+// What the superblock says: a role that is being taken or left, and a disk that
+// is still being compared, stand in it as they are meant.
+State Volume::recorded_state() const {
+    State recorded = state_;
+    if (primary_recorded_)
+        recorded.role = Role::Primary;
+    if (recorded.disk == DiskState::Negotiating)
+        recorded.disk = intended_disk_;
+    return recorded;
+}
+
+// If it would say something else than what was written last.
+void Volume::want_superblock() {
+    if (!is_attached())
+        return;
+    const metafmt::Superblock wanted = superblock_of(disk_, recorded_state(), Cleanness::InUse);
+    const metafmt::Superblock& written = disk_.written;
+    const bool same = wanted.flags.bits == written.flags.bits && wanted.la_size == written.la_size &&
+                      wanted.uuids.current == written.uuids.current && wanted.uuids.bitmap == written.uuids.bitmap &&
+                      wanted.uuids.history[0] == written.uuids.history[0] &&
+                      wanted.uuids.history[1] == written.uuids.history[1];
+    superblock_due_ |= generation_new_ || !same;
+}
+
 // The disk follows what the connection did to memory.
 Activity* Volume::choose_keeping_up() {
     SettlePlan plan;
@@ -95,16 +119,12 @@ Activity* Volume::choose_keeping_up() {
         transition_write_.start(plan);
         return &transition_write_;
     }
-    // A role that is being taken stands in the superblock already.
     if (superblock_due_) {
         superblock_due_ = false;
         superblock_out_ = true;
         generation_out_ |= generation_new_;
         generation_new_ = false;
-        State as_recorded = state_;
-        if (primary_recorded_)
-            as_recorded.role = Role::Primary;
-        plan.after = superblock_of(disk_, as_recorded, Cleanness::InUse);
+        plan.after = superblock_of(disk_, recorded_state(), Cleanness::InUse);
         superblock_write_.start(plan);
         return &superblock_write_;
     }
@@ -186,12 +206,14 @@ bool Volume::is_in_the_way() {
     case OperationKind::Leave:
     case OperationKind::Inactivate:
         // Spec row 104: PRIMARY_IND goes only after all barrier acknowledgements.
-        if (owner_.transfer_log().unconfirmed() != 0)
+        if (io_.unconfirmed() != 0)
             owner_.transfer_log().close_epoch();
         return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.outstanding()) != 0 ||
-               owner_.transfer_log().unconfirmed() != 0 || peer_uses_disk();
+               io_.unconfirmed() != 0 || peer_uses_disk();
     case OperationKind::Detach:
         return io_.at_image() != 0 || peer_uses_disk();
+    case OperationKind::InvalidateRemote:
+        return false;  // bits are set, and that is all
     default:
         return io_.in_flight() != 0;
     }
@@ -243,6 +265,11 @@ void Volume::lose_disk(const char* reason) {
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);
+    give_up_disk();
+}
+
+// The state is Failed: nothing goes to the disk any more.
+void Volume::give_up_disk() {
     forget_writes();
     current_ = nullptr;
     job_ready_ = false;
@@ -280,6 +307,12 @@ void Volume::disk_is_gone(const char* reason) {
     change_state(ChangeKind::Hard, wanted, why, operation_.number);
     disk_.release();
     primary_recorded_ = false;
+    // The peer may have said so already that it goes on with a new generation.
+    if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate &&
+        !same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
+        exposed_uuid_ = peer_.generations.uuids.current;
+        exposed_elsewhere_ = true;
+    }
     bool left = false;
     if (operation_.pending()) {
         const OperationKind kind = operation_.kind;
@@ -296,6 +329,7 @@ void Volume::disk_is_gone(const char* reason) {
     if (left) {
         // Whoever uses the image next may write it; that is no other data.
         exposed_uuid_ = 0;
+        exposed_elsewhere_ = false;
         owner_.on_left();
     }
 }

@@ -234,7 +234,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void tell_peer(const State& before);
     void new_generation_if_alone(const State& before);
     void make_generation();
-    void want_superblock() { superblock_due_ = is_attached(); }
+    State recorded_state() const;
+    void want_superblock();
 
     // handshake.cc
     bool link_is_up() const { return owner_.connection().link().is_up(); }
@@ -293,6 +294,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void fill_link_status(DrbdVolumeStatus& status) const;
     void advance();
     void lose_disk(const char* reason);
+    void give_up_disk();
     void disk_is_gone(const char* reason);
 
     VolumeOwner& owner_;

@@ -63,6 +63,7 @@ uint64_t fill_ring_blocks(Disk& disk, uint64_t first, DrbdJob& job) {
 
 void fill_superblock(Disk& disk, const metafmt::Superblock& superblock, DrbdJob& job) {
     start_job(job, DRBD_JOB_WRITE);
+    disk.written = superblock;
     metafmt::encode_superblock(superblock, disk.page(0));
     add_part(job, to_bytes(disk.layout.superblock), disk.page(0).data(), Bytes(kBlockSize));
     job.fua = true;

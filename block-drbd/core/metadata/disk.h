@@ -21,6 +21,7 @@ struct Disk {
     metafmt::Layout layout;
     Sector size;                   // agreed size: what the guest sees
     metafmt::Superblock superblock;  // as last read; base of the next one written
+    metafmt::Superblock written;   // the last one that was handed out to be written
     Uuids uuids;                   // may be ahead of the disk: see Volume
     bool crashed_primary = false;  // marker of spec 4.7
     bool generation_shared = false;  // source of a resync when it crashed: the peer may have finished it (decision 0015)

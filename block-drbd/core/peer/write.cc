@@ -102,6 +102,8 @@ void PeerIo::begin_write(PeerRequest& request, const wire::Frame& frame, const w
     request.times_up = link_.times_up();
     request.fua = versioned && write.flags.has(wire::DataFlag::Fua);
     request.peer_has_no_disk = v.volume->peer_has_no_disk();
+    if (request.peer_has_no_disk && write.size.value != 0)
+        v.volume->set_out_of_sync(write.sector, write.size);  // a bitmap that is sent now must know of it
     switch (frame.packet()) {
     case wire::Packet::Trim:
         // A plain discard may leave anything behind; both copies hold zeroes.

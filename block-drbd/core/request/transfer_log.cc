@@ -208,6 +208,14 @@ void TransferLog::mark_unconfirmed(unsigned volume) {
             r->io->mark_out_of_sync(r->range);
 }
 
+uint64_t TransferLog::unconfirmed_blocks(unsigned volume) const {
+    uint64_t blocks = 0;
+    for (const Request* r = writes_.first(); r; r = LogList::next(*r))
+        if (r->io == volumes_[volume])
+            blocks += divide_up(r->range.end, kBlockSize) - r->range.start / kBlockSize;
+    return blocks;
+}
+
 bool TransferLog::lose_peer(unsigned slice) {
     if (!losing_) {
         losing_ = true;

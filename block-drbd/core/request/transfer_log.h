@@ -82,6 +82,8 @@ class TransferLog {
     // The peer's disk is lost while the connection stays: what it has not
     // confirmed may never be stable there, and is marked.
     void mark_unconfirmed(unsigned volume);
+    // At most so many bits may be set for those writes alone.
+    uint64_t unconfirmed_blocks(unsigned volume) const;
 
     // When the oldest packet was queued that the peer has not answered;
     // UINT64_MAX: none.  What the timeout of requests is measured by (spec 1.4).

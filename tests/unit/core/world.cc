@@ -313,6 +313,10 @@ void World::step(GuestRequest& r, DrbdStep step) {
     case DRBD_STEP_COMPLETE:
         finished(r);
         return;
+    case DRBD_STEP_COPY:
+    case DRBD_STEP_DELIVER:
+        complain("a step of two nodes, and there is no peer");
+        return;
     }
 }
 

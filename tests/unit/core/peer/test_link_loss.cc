@@ -70,7 +70,7 @@ TEST(LinkLoss, WhatWaitsForBitsIsWrittenToo) {
     world.volume().bits_stable = true;
     world.io.bits_are_stable(0);
     world.end_all();
-    EXPECT_EQ(world.volume().marked.size(), 2u);
+    EXPECT_EQ(world.volume().marked.size(), 4u);  // each when it came and when its turn came
     EXPECT_EQ(world.requests.in_use(), 0u);
 }
 

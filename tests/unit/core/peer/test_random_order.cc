@@ -51,7 +51,7 @@ class RandomOrder : public testing::TestWithParam<unsigned> {
     void send_write() {
         uint64_t bytes;
         const uint64_t start = sector_range(bytes);
-        const unsigned volume = random_() % kVolumes;
+        const unsigned volume = static_cast<unsigned>(random_() % kVolumes);
         uint32_t flags = 0;
         if (chance(70))
             flags |= kAckWritten;

@@ -103,10 +103,10 @@ class RequestWorld {
         }
         peer.link.set_protocol(protocol);
         peer.link.set_now(1000);
-        peer.on_left = [](const Owner& owner, bool sent) {
+        peer.on_left = [](const Owner& owner, bool has_left) {
             if (owner.kind == PacketOwner::GuestRequest) {
                 Request* request = static_cast<Request*>(owner.object);
-                request->io->on_packet_left(*request, sent);
+                request->io->on_packet_left(*request, has_left);
             }
         };
     }

@@ -5,7 +5,7 @@
 namespace drbd::test {
 namespace {
 
-struct Epochs : testing::Test {
+struct SenderEpochs : testing::Test {
     // A write that both have; it stays in its epoch.
     GuestWrite& written(RequestWorld& w, uint64_t offset, unsigned v = 0) {
         GuestWrite& g = w.write(offset, 4096, 0, v);
@@ -18,7 +18,7 @@ struct Epochs : testing::Test {
     }
 };
 
-TEST_F(Epochs, UnderCACompletionEndsNone) {
+TEST_F(SenderEpochs, UnderCACompletionEndsNone) {
     RequestWorld w;
     for (uint64_t i = 0; i < 5; i++)
         written(w, i * 4096);
@@ -28,7 +28,7 @@ TEST_F(Epochs, UnderCACompletionEndsNone) {
     EXPECT_EQ(w.sent.back().set_size, 5u);
 }
 
-TEST_F(Epochs, OneEndsATenthOfASecondAfterItsFirstWrite) {
+TEST_F(SenderEpochs, OneEndsATenthOfASecondAfterItsFirstWrite) {
     RequestWorld w;
     EXPECT_EQ(w.log.next_deadline_ms(), UINT64_MAX);
     w.peer.link.set_now(5000);
@@ -46,7 +46,7 @@ TEST_F(Epochs, OneEndsATenthOfASecondAfterItsFirstWrite) {
     w.confirm(w.sent.back());
 }
 
-TEST_F(Epochs, OneHasNoMoreThanMaxEpochSizePackets) {
+TEST_F(SenderEpochs, OneHasNoMoreThanMaxEpochSizePackets) {
     RequestWorld w(ReplicationProtocol::C, {95, {0}});
     w.log.configure(10);
     GuestWrite& large = w.write(0, kMiB);         // 8 packets
@@ -64,7 +64,7 @@ TEST_F(Epochs, OneHasNoMoreThanMaxEpochSizePackets) {
     w.settle();
 }
 
-TEST_F(Epochs, AQuarterOfThePoolEndsOne) {
+TEST_F(SenderEpochs, AQuarterOfThePoolEndsOne) {
     RequestWorld w(ReplicationProtocol::C, {101, {15}}, 16);
     for (uint64_t i = 0; i < 4; i++)
         written(w, i * 4096);
@@ -73,7 +73,7 @@ TEST_F(Epochs, AQuarterOfThePoolEndsOne) {
     EXPECT_EQ(w.pool.in_use(), 0u);
 }
 
-TEST_F(Epochs, AnEmptyPoolEndsOneAndWhoWaitsIsWoken) {
+TEST_F(SenderEpochs, AnEmptyPoolEndsOneAndWhoWaitsIsWoken) {
     RequestWorld w(ReplicationProtocol::C, {101, {15}}, 8);
     GuestWrite& a = written(w, 0);
     std::vector<GuestWrite*> reads;
@@ -91,7 +91,7 @@ TEST_F(Epochs, AnEmptyPoolEndsOneAndWhoWaitsIsWoken) {
         w.local_done(*g);
 }
 
-TEST_F(Epochs, TheActivityLogThatStarvesEndsOne) {
+TEST_F(SenderEpochs, TheActivityLogThatStarvesEndsOne) {
     RequestWorld w(ReplicationProtocol::C, {101, {15}}, 512);
     TestVolume& v = w.volume();
     GuestIo& io = w.io();
@@ -123,7 +123,7 @@ TEST_F(Epochs, TheActivityLogThatStarvesEndsOne) {
     EXPECT_EQ(starving.result, 0);
 }
 
-TEST_F(Epochs, UnderAAndBEveryCompletionEndsOneAndNothingAfterItSharesIt) {
+TEST_F(SenderEpochs, UnderAAndBEveryCompletionEndsOneAndNothingAfterItSharesIt) {
     RequestWorld w(ReplicationProtocol::B);
     GuestWrite& a = w.write(0);
     GuestWrite& b = w.write(kMiB);
@@ -142,7 +142,7 @@ TEST_F(Epochs, UnderAAndBEveryCompletionEndsOneAndNothingAfterItSharesIt) {
     w.confirm(w.take().at(0));
 }
 
-TEST_F(Epochs, VolumesShareThem) {
+TEST_F(SenderEpochs, VolumesShareThem) {
     RequestWorld w(ReplicationProtocol::C, {101, {15}}, 64, 2);
     written(w, 0, 0);
     written(w, 0, 1);
@@ -155,7 +155,7 @@ TEST_F(Epochs, VolumesShareThem) {
     EXPECT_EQ(w.sent.back().set_size, 2u);
 }
 
-TEST_F(Epochs, AConfirmationMustFit) {
+TEST_F(SenderEpochs, AConfirmationMustFit) {
     RequestWorld w;
     EXPECT_FALSE(w.confirm_with(1, 1).ok()) << "nothing was sent";
     GuestWrite& g = w.write(0);
@@ -177,7 +177,7 @@ TEST_F(Epochs, AConfirmationMustFit) {
     EXPECT_EQ(g.result, 0);
 }
 
-TEST_F(Epochs, OnlyTheOldestMayBeConfirmed) {
+TEST_F(SenderEpochs, OnlyTheOldestMayBeConfirmed) {
     RequestWorld w;
     written(w, 0);
     w.log.close_epoch();
@@ -190,7 +190,7 @@ TEST_F(Epochs, OnlyTheOldestMayBeConfirmed) {
 }
 
 // The image may be slower than the peer's flush.
-TEST_F(Epochs, AConfirmedWriteKeepsItsExtentsWhileTheImageIsAtIt) {
+TEST_F(SenderEpochs, AConfirmedWriteKeepsItsExtentsWhileTheImageIsAtIt) {
     RequestWorld w;
     GuestWrite& g = w.write(0);
     w.serve();
@@ -209,7 +209,7 @@ TEST_F(Epochs, AConfirmedWriteKeepsItsExtentsWhileTheImageIsAtIt) {
 }
 
 // Confirmations of a peer that clears bits (dp_flag 4).
-struct Clearing : Epochs {
+struct Clearing : SenderEpochs {
     Clearing() {
         w.change([](Access& a) { a.may_set_in_sync = true; });
         w.volume().disk.bitmap.set_all_out_of_sync();
@@ -274,7 +274,7 @@ TEST_F(Clearing, AnUnaskedForOneIsRefused) {
     end();
 }
 
-TEST_F(Epochs, AnEmptyFlushIsAnEpochOfItsOwn) {
+TEST_F(SenderEpochs, AnEmptyFlushIsAnEpochOfItsOwn) {
     RequestWorld w;
     written(w, 0);
     w.log.send_empty_flush(0);

@@ -7,8 +7,8 @@ namespace drbd::test {
 namespace {
 
 struct RemoteReads : testing::Test {
-    void remote(RequestWorld& w) {
-        w.change([](Access& a) { a.image_reads = false; });
+    void remote(RequestWorld& world) {
+        world.change([](Access& a) { a.image_reads = false; });
     }
     RequestWorld w;
 };

@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"flushes", {}, {.flush_error = 2}, false},
                     Case{"all", {.read_error = 20}, {.write_error = 20, .flush_error = 5}, false},
                     Case{"with_guest_writes", {.read_error = 20, .write_error = 10}, {.write_error = 10}, true}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& row) { return row.param.name; });
 
 // The hub's abort when a disk is gone while the link stays: every request of
 // the target and every answer of the source still gets its answer.

@@ -97,7 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
                          return wire::encode_bitmap_header(room, to, Packet::Bitmap, 0);
                      }));
             }}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& row) { return row.param.name; });
 
 TEST(Resync, AnAnswerCountsOnce) {
     OneAsked pair;
