@@ -28,14 +28,14 @@ if [ ! -d "$out" ]; then
 	unpacked=$tmp/packages
 	linux_unpack "$cache" "$unpacked" "$kernel" busybox-static
 	linux_vmlinux "$unpacked/boot/vmlinuz-$(linux_version "$unpacked")" "$tmp/vmlinux"
-	linux_root "$tmp/root" "$unpacked"
+	linux_root "$tmp/tree" "$unpacked"
 	gcc -O2 -Wall -Wextra -static -o "$tmp/records" "$here/guest/records.c" -pthread
 	"$tmp/records" selftest > /dev/null || linux_die "the record writer fails its own test"
-	cp "$tmp/records" "$tmp/root/bin/records"
-	install -m 755 "$here/guest/init" "$tmp/root/init"
-	linux_modules "$tmp/root" "$unpacked" virtio_pci virtio_blk virtio_console > /dev/null
-	linux_pack "$tmp/root" "$tmp/initrd.cpio"
-	rm -rf "$tmp/root" "$unpacked"
+	cp "$tmp/records" "$tmp/tree/bin/records"
+	install -m 755 "$here/guest/init" "$tmp/tree/init"
+	linux_modules "$tmp/tree" "$unpacked" virtio_pci virtio_blk virtio_console > /dev/null
+	linux_pack "$tmp/tree" "$tmp/initrd.cpio"
+	rm -rf "$tmp/tree" "$unpacked"
 	mv -T "$tmp" "$out" 2> /dev/null || true # another build was quicker
 fi
 echo "$out"
