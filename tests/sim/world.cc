@@ -88,6 +88,19 @@ bool World::has_ended() {
     return nodes_[0]->requests_in_flight() == 0 && nodes_[1]->requests_in_flight() == 0;
 }
 
+// All is well, and not only because nobody has noticed yet that a line went dead
+// before the faults were over: that takes a ping.
+bool World::becomes_well() {
+    const Time noticed = (options_.ping_int * 10 + options_.ping_timeout) * 120 * kMillisecond + 3 * kSecond;
+    for (const Time limit = queue_.now() + 1800 * kSecond; queue_.now() < limit;) {
+        if (!run_until(limit, &World::is_well))
+            return false;
+        if (!run_until(queue_.now() + noticed, &World::is_unwell))
+            return complaint_.empty();
+    }
+    return false;
+}
+
 void World::run() {
     for (auto& node : nodes_)
         node->start();
@@ -100,14 +113,13 @@ void World::run() {
     trace_.line(-1, "repair");
     faults_.stop();
     admin_.repair();
-    bool together = run_until(queue_.now() + 1800 * kSecond, &World::is_well);
+    bool together = becomes_well();
     // A discard that failed on one side leaves a bit, and an invalidate that was
     // cut short leaves all of them, while both are UpToDate: the next loss of the
     // connection makes a generation, and a resync of it.
     for (unsigned i = 0; i < 3 && together && has_bits(); i++) {
         nodes_[i % 2]->disconnect(false);
-        together = run_until(queue_.now() + kSecond, &World::is_unwell) &&
-                   run_until(queue_.now() + 1800 * kSecond, &World::is_well);
+        together = run_until(queue_.now() + kSecond, &World::is_unwell) && becomes_well();
     }
     if (!together) {
         complain("liveness: the faults are over, and the nodes do not come together: " + admin_.describe());

@@ -57,6 +57,7 @@ class World {
     void check_bounds();
     void check_rest();
     bool requests_are_made();
+    bool becomes_well();
     bool is_well();
     bool is_unwell();
     bool has_bits() const;
