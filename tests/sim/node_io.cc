@@ -2,7 +2,10 @@
 // The node of node.h: the disks, for metadata jobs, for the peer, for the guest.
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 
+#include "metafmt/superblock.h"
 #include "node.h"
 #include "world.h"
 
@@ -14,6 +17,22 @@ uint64_t value_of_write(const GuestRequest& request, uint64_t index) {
 
 // -------------------------------------------------------- metadata jobs --
 
+// What a superblock that is written says, for people.
+static void trace_superblock(World& world, int host, const DrbdJob& job) {
+    for (unsigned i = 0; i < job.nr_parts && job.kind == DRBD_JOB_WRITE; i++) {
+        if (job.parts[i].bytes != kBlockSize)
+            continue;
+        const auto decoded = metafmt::decode_superblock(metafmt::ConstBlock(static_cast<const uint8_t*>(job.parts[i].buffer), kBlockSize));
+        if (!decoded.ok())
+            continue;
+        const metafmt::Superblock& s = decoded.value();
+        char text[160];
+        std::snprintf(text, sizeof text, "current %016" PRIX64 " bitmap %016" PRIX64 " history %016" PRIX64 " %016" PRIX64 " flags %03x",
+                      s.uuids.current, s.uuids.bitmap, s.uuids.history[0], s.uuids.history[1], s.flags.bits);
+        world.trace().note(host, "superblock", text);
+    }
+}
+
 void Node::take_job(unsigned volume) {
     const DrbdJob* job = drbd_next_job(core_, volume);
     if (!job)
@@ -22,6 +41,8 @@ void Node::take_job(unsigned volume) {
     if (world_.trace().prints())
         world_.trace().line(host_, job->kind == DRBD_JOB_READ ? "job-read" : "job-write", job->nr_parts,
                             job->nr_parts ? job->parts[0].offset : 0, job->fua | job->flush_after << 1 | job->flush_image_first << 2);
+    if (world_.trace().prints())
+        trace_superblock(world_, host_, *job);
     if (!job->flush_image_first) {
         job_parts(volume);
         return;

@@ -31,6 +31,11 @@ class Trace {
         if (print_)
             print_text(who, what, text);
     }
+    // For people alone: no part of what is repeated.
+    void note(int who, const char* what, const char* text) const {
+        if (print_)
+            print_text(who, what, text);
+    }
     uint64_t hash() const { return hash_; }
     bool prints() const { return print_; }
 

@@ -125,12 +125,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     State wanted = state_;
     const bool torn_down = state_.connection == ConnectionState::TearDown && how != ConnectionState::Disconnecting;
     wanted.connection = torn_down ? ConnectionState::TearDown : how;
-    // A target that may be done, or has not begun, may call its data good
-    // (decision 0015).
-    if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
-        target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
-    if (target_may_be_done_ && is_source(state_.connection))
-        wanted.peer_disk = DiskState::DUnknown;
+    doubt_target(wanted);
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
     if (outdates_itself_)
@@ -147,6 +142,15 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     asked_in_vain();
 }
 
+// A target that may be done, or has not begun, may call its data good when the
+// connection ends, however it ends (decision 0015).
+void Volume::doubt_target(State& wanted) {
+    if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
+        target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+    if (target_may_be_done_ && is_source(state_.connection))
+        wanted.peer_disk = DiskState::DUnknown;
+}
+
 // Spec 5.7: the end was agreed on.  It stands in the superblock before the
 // answer goes out.
 void Volume::prepare_end(const EndTerms& terms) {
@@ -159,6 +163,7 @@ void Volume::tear_down(const EndTerms& terms, const char* reason) {
     prepare_end(terms);
     State wanted = state_;
     wanted.connection = ConnectionState::TearDown;
+    doubt_target(wanted);
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
     if (outdates_itself_)

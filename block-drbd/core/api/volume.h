@@ -248,6 +248,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     HandshakeDecision decide(const State& announced, DiskState real);
     Result<void> apply_peer_state(const State& announced);
     Result<void> refuse_handshake(const State& announced, DiskState& real, State& next);
+    void doubt_target(State& wanted);
     void take_decision();
     bool resync_is_finished_by(const State& announced, DiskState real);
 

@@ -46,6 +46,9 @@ class SwitchedDisk:
 
     def __enter__(self) -> "SwitchedDisk":
         pid_file = self._file("pid")
+        # What an earlier one of this name has left says nothing about this one.
+        for left in (pid_file, pathlib.Path(self.socket_path), self._file("pause")):
+            left.unlink(missing_ok=True)
         delay = ["--filter=delay"] if self.delay_ms else []
         delays = [f"delay-write={self.delay_ms}ms", f"delay-zero={self.delay_ms}ms",
                   f"delay-trim={self.delay_ms}ms"] if self.delay_ms else []
