@@ -266,7 +266,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     const bool diskless = !is_attached();
     if (diskless && state_.role == Role::Primary && exposed_uuid_ != 0 &&
         (!is_connected() || state_.peer_disk == DiskState::Diskless) &&
-        !same_generation(exposed_uuid_, told.uuids.current))
+        !same_generation(exposed_uuid_, told.uuids.current) &&
+        !(peer_has_newer_ && same_generation(exposed_uuid_, told.uuids.bitmap)))
         return Error::of(ErrorCode::Incompatible,
                          "volume %u: the guest of this Primary has seen the data generation %016llX, the peer's disk "
                          "holds %016llX",
@@ -276,6 +277,7 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     peer_.has_generations = true;
     if (diskless) {
         if (state_.role == Role::Primary || is_connected()) {
+            peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);
             exposed_uuid_ = told.uuids.current;
             exposed_elsewhere_ = true;
         }

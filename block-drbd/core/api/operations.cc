@@ -137,6 +137,7 @@ void Volume::start_attach(const DrbdDiskConfig& config) {
     change_state(ChangeKind::Hard, wanted, "the metadata is being read", operation_.number);
     attach_.start({.role = operation_.role,
                    .exposed_uuid = exposed_uuid_,
+                   .peer_has_newer = peer_has_newer_,
                    .peer_serves = is_connected() && state_.peer_disk == DiskState::UpToDate});
 }
 
@@ -516,7 +517,7 @@ void Volume::operation_succeeded() {
     case OperationKind::CreateMd:
         disk_.release();
         exposed_uuid_ = 0;
-        exposed_elsewhere_ = false;
+        exposed_elsewhere_ = peer_has_newer_ = false;
         end_operation({});
         return;
     case OperationKind::Invalidate:
@@ -562,12 +563,12 @@ void Volume::attach_succeeded() {
     wanted.role = operation_.role;
     intended_disk_ = attach_.disk_state();
     const char* why = attach_.why();
-    if (exposed_elsewhere_ && intended_disk_ > DiskState::Outdated &&
-        !same_generation(exposed_uuid_, disk_.uuids.current)) {
+    const bool other_seen = exposed_elsewhere_ && !same_generation(exposed_uuid_, disk_.uuids.current);
+    if ((other_seen || peer_has_newer_) && intended_disk_ > DiskState::Outdated) {
         intended_disk_ = DiskState::Outdated;
         why = "the peer went on without this disk: it has newer data";
     }
-    exposed_elsewhere_ = false;
+    exposed_elsewhere_ = peer_has_newer_ = false;
     wanted.disk = intended_disk_;
     const bool announce = is_connected() || policy_.handshake_under_way;
     if (announce) {

@@ -307,11 +307,15 @@ void Volume::disk_is_gone(const char* reason) {
     change_state(ChangeKind::Hard, wanted, why, operation_.number);
     disk_.release();
     primary_recorded_ = false;
-    // The peer may have said so already that it goes on with a new generation.
-    if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate &&
-        !same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
-        exposed_uuid_ = peer_.generations.uuids.current;
-        exposed_elsewhere_ = true;
+    // From here on the guest writes there.  The peer may have said so already
+    // that it goes on with a new generation.
+    if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate) {
+        if (!same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
+            exposed_uuid_ = peer_.generations.uuids.current;
+            exposed_elsewhere_ = true;
+        } else {
+            peer_has_newer_ = state_.role == Role::Primary;
+        }
     }
     bool left = false;
     if (operation_.pending()) {
@@ -329,7 +333,7 @@ void Volume::disk_is_gone(const char* reason) {
     if (left) {
         // Whoever uses the image next may write it; that is no other data.
         exposed_uuid_ = 0;
-        exposed_elsewhere_ = false;
+        exposed_elsewhere_ = peer_has_newer_ = false;
         owner_.on_left();
     }
 }

@@ -306,6 +306,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Sector size_;              // outlives the disk
     uint64_t exposed_uuid_ = 0;  // data generation that the guest has seen last, outlives the disk
     bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
+    bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     PeerDisk peer_;
     HandshakeDecision decision_;  // the last one

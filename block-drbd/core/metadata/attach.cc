@@ -138,6 +138,10 @@ Result<void> AttachActivity::check_superblock() {
             return Error::of(ErrorCode::Refused,
                              "this node is Primary, and the disk is %s: make the node Secondary first",
                              name_of(disk_state_));
+        if (terms_.peer_has_newer)
+            return Error::of(ErrorCode::Refused,
+                             "this node is Primary, and its guest wrote to the peer's disk while it had none here: "
+                             "connect to the peer, then attach");
         if (terms_.exposed_uuid != 0 && !same_generation(terms_.exposed_uuid, disk_.uuids.current))
             return Error::of(ErrorCode::Refused,
                              "this node is Primary, and the disk holds another data generation (%016llX) than the "

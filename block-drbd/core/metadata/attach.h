@@ -34,6 +34,7 @@ class AttachActivity final : public Activity {
     struct Terms {
         Role role = Role::Secondary;  // of the resource: a Primary needs an UpToDate disk
         uint64_t exposed_uuid = 0;    // the generation that the guest has seen, 0 if none
+        bool peer_has_newer = false;  // the guest wrote there since, under a generation that was not heard of
         bool peer_serves = false;     // the peer is UpToDate: an old disk may come and be resynced
     };
     void start(const Terms& terms);

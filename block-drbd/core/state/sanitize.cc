@@ -51,6 +51,15 @@ bool no_data(const State& s) {
     return s.role == Role::Primary && s.disk < UpToDate && s.peer_disk < UpToDate;
 }
 
+// Two copies that met are as good as each other, or a resync makes them so.  A
+// peer without a disk vouches for nobody: stricter than the reference, which
+// would call the outdated copy UpToDate.
+DiskState among_connected(DiskState disk, DiskState other) {
+    if (disk == Outdated && other < Inconsistent)
+        return Inconsistent;
+    return disk == Consistent || disk == Outdated ? UpToDate : disk;
+}
+
 ConnectionState paused_or_not(const State& s) {
     const bool paused = s.paused_after_dependency || s.paused_by_peer || s.paused_by_user;
     if (paused)
@@ -72,10 +81,9 @@ State sanitize(const State& old_state, State s, const StatePolicy& policy) {
     if (s.connection > Connected && (s.disk <= Failed || s.peer_disk <= Failed))
         s.connection = Connected;
     if (s.connection >= Connected && s.connection < Ahead) {
-        if (s.disk == Consistent || s.disk == Outdated)
-            s.disk = UpToDate;
-        if (s.peer_disk == Consistent || s.peer_disk == Outdated)
-            s.peer_disk = UpToDate;
+        const State asked = s;
+        s.disk = among_connected(asked.disk, asked.peer_disk);
+        s.peer_disk = among_connected(asked.peer_disk, asked.disk);
     }
     const Clamp clamp = clamp_of(s.connection);
     s.disk = std::clamp(s.disk, clamp.disk_min, clamp.disk_max);
