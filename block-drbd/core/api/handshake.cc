@@ -115,7 +115,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     peer_.has_sizes = peer_.has_generations = false;
     early_sync_uuid_.reset();
     consider_resync_ = false;
-    if (transition_queued_ && transition_ == Transition::BecomeTarget) {
+    const bool spared = waits_to_invalidate();
+    if (spared || (transition_queued_ && transition_ == Transition::BecomeTarget)) {
         transition_ = Transition::None;  // nothing of it is in memory yet
         transition_queued_ = false;
     }
@@ -123,6 +124,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     if (next_transition_ != Transition::FinishTarget)
         next_transition_ = Transition::None;
     State wanted = state_;
+    if (spared && wanted.disk == DiskState::Outdated)
+        wanted.disk = DiskState::UpToDate;  // the only copy with all of the guest's writes
     const bool torn_down = state_.connection == ConnectionState::TearDown && how != ConnectionState::Disconnecting;
     wanted.connection = torn_down ? ConnectionState::TearDown : how;
     doubt_target(wanted);

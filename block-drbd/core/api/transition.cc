@@ -38,6 +38,12 @@ void Volume::try_to_become_target() {
     begin_transition(Transition::BecomeTarget);
 }
 
+// What the guest wrote here must be on the peer's image before this copy is
+// given up for that one (protocols A and B); writes are held meanwhile.
+bool Volume::waits_to_invalidate() const {
+    return transition_queued_ && transition_ == Transition::InvalidateSelf && io_.unconfirmed() != 0;
+}
+
 void Volume::begin_transition(Transition transition) {
     DRBD_ASSERT(is_attached());
     next_transition_ = transition;

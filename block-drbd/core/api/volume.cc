@@ -94,6 +94,8 @@ State Volume::recorded_state() const {
         recorded.role = Role::Primary;
     if (recorded.disk == DiskState::Negotiating)
         recorded.disk = intended_disk_;
+    if (waits_to_invalidate() && recorded.disk == DiskState::Outdated)
+        recorded.disk = DiskState::UpToDate;
     return recorded;
 }
 
@@ -113,7 +115,9 @@ void Volume::want_superblock() {
 // The disk follows what the connection did to memory.
 Activity* Volume::choose_keeping_up() {
     SettlePlan plan;
-    if (transition_queued_) {
+    if (transition_queued_ && waits_to_invalidate()) {
+        owner_.transfer_log().close_epoch();
+    } else if (transition_queued_) {
         transition_queued_ = false;
         fill_transition(plan);
         transition_write_.start(plan);

@@ -255,6 +255,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // transition.cc
     void begin_transition(Transition transition);
     void start_next_transition();
+    bool waits_to_invalidate() const;
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void start_as_source();
