@@ -23,13 +23,26 @@ Guest::Guest(World& world, Rng random) : world_(world), random_(random) {
 
 // ---------------------------------------------------------------- stints --
 
+// An Inconsistent Primary reads what it lacks from its peer.
+const Disk* Guest::good_data(int host, unsigned volume) const {
+    const DrbdVolumeStatus status = world_.node(host).status(volume);
+    if (std::string(status.disk) == "UpToDate")
+        return &world_.node(host).disk(volume);
+    return std::string(status.peer_disk) == "UpToDate" ? &world_.node(1 - host).disk(volume) : nullptr;
+}
+
 void Guest::begin(int host, bool licence) {
+    // Where there is nothing to read a guest does not boot; it is tried again.
+    licence &= !owes_check_[host];
+    for (unsigned v = 0; v < histories_.size(); v++)
+        if (!good_data(host, v)) {
+            owes_check_[host] = !licence;
+            return;
+        }
+    owes_check_[host] = false;
     world_.trace().line(host, "guest", licence);
     for (unsigned v = 0; v < histories_.size(); v++) {
-        // An Inconsistent Primary reads what it lacks from its peer.
-        const Node& node = world_.node(host);
-        const bool own = std::string(node.status(v).disk) == "UpToDate";
-        const Disk& source = world_.node(own ? host : 1 - host).disk(v);
+        const Disk& source = *good_data(host, v);
         if (!licence)
             if (const std::string wrong = check_stint(host, v, source); !wrong.empty()) {
                 world_.complain(wrong);

@@ -20,6 +20,7 @@ class Guest {
     Guest(World& world, Rng random);
 
     // The host is Primary now.  `licence`: by force; its data need not be the last.
+    // Does nothing while no good data is within its reach.
     void begin(int host, bool licence);
     void stop() { running_ = false; }
     bool runs_on(int host) const { return running_ && host_ == host; }
@@ -37,6 +38,7 @@ class Guest {
     void set_endless(bool endless) { endless_ = endless; }
 
   private:
+    const Disk* good_data(int host, unsigned volume) const;
     void issue();
     void issue(std::unique_ptr<GuestRequest> request);
     void issue_later();
@@ -56,6 +58,7 @@ class Guest {
     std::vector<uint64_t> hot_;
     bool running_ = false;
     bool endless_ = false;
+    bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
     int host_ = -1;
     unsigned in_flight_ = 0;
     uint64_t stint_ = 0;
