@@ -23,9 +23,9 @@ using wire::ReplicationProtocol;
 }  // namespace
 
 // Under A and B a flush is the image's, and the end of an epoch.  Without an
-// image the peer's copy is all there is.
+// image, or with one that follows the peer's, the peer's copy is all there is.
 bool GuestIo::confirms_flushes() const {
-    return link_.protocol() == ReplicationProtocol::C || !has_image();
+    return link_.protocol() == ReplicationProtocol::C || rests_on_peer();
 }
 
 GuestIo::Shape GuestIo::shape_of(const Request& request) const {
@@ -63,10 +63,10 @@ void GuestIo::set_expectations(Request& request) {
     PeerSide& peer = request.peer;
     const unsigned version = link_.agreement().version;
     const ReplicationProtocol protocol = link_.protocol();
-    const bool diskless = !has_image();
     const bool syncing = access_.may_set_in_sync;
-    // A Diskless Primary behaves as under C, whatever is configured.
-    const bool wants_it_written = protocol == ReplicationProtocol::C || diskless;
+    // A Primary without good data of its own behaves as under C, whatever is
+    // configured.
+    const bool wants_it_written = protocol == ReplicationProtocol::C || rests_on_peer();
     if (version >= 100) {
         peer.asks_write_ack = wants_it_written || syncing;
         peer.asks_receive_ack = protocol == ReplicationProtocol::B && !wants_it_written;
@@ -76,7 +76,7 @@ void GuestIo::set_expectations(Request& request) {
         // The peer goes by its configuration alone.
         peer.asks_write_ack = protocol == ReplicationProtocol::C;
         peer.asks_receive_ack = protocol == ReplicationProtocol::B;
-        peer.needs_confirmation = (diskless && !peer.asks_write_ack) || (request.fua && version < 95);
+        peer.needs_confirmation = (rests_on_peer() && !peer.asks_write_ack) || (request.fua && version < 95);
         peer.place_needs_confirmation = syncing && !peer.asks_write_ack;
     }
     peer.completes_on_write_ack = wants_it_written && peer.asks_write_ack;
