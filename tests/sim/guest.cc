@@ -201,6 +201,8 @@ void Guest::on_end(GuestRequest& r) {
     } else if (r.kind == DRBD_REQUEST_FLUSH) {
         if (r.result == 0)
             flush_ended(r.volume, r);
+        else  // what completed before is reported as lost, once
+            std::erase_if(unflushed_[r.volume], [&](const Written& w) { return w.ended < r.issued; });
     } else {
         Written write = writes_.extract(r.write_id).mapped();
         history.end_write(write, r.result == 0);

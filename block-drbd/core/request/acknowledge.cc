@@ -126,7 +126,7 @@ void GuestIo::on_peer_lost(Request& request) {
     mark_out_of_sync(request.range);
     if (request.stage == Stage::Done && request.result == 0 && request.changes_data()) {
         // The guest was told that it is done.
-        if (!request.local_ok || !has_disk_ || request.attachment != attachment_)
+        if (!request.local_ok || rests_on_peer() || request.attachment != attachment_)
             lost_writes_ = true;
         else
             local_only_generation_ = written_generation_;

@@ -112,10 +112,11 @@ DrbdStep GuestIo::flush_confirmed(Request& request) {
 // The guest has been told that something is lost.  While there is a copy to go
 // on with, flushes speak of what came after.
 void GuestIo::forget_reported_loss() {
-    if (has_disk_ || !access_.replicate)
+    if (!access_.replicate)
         return;
     lost_writes_ = false;
-    local_only_generation_ = flushed_generation_;
+    if (!has_disk_)
+        local_only_generation_ = flushed_generation_;
 }
 
 void GuestIo::on_epochs_confirmed() {
