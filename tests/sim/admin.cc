@@ -331,7 +331,7 @@ std::string Admin::describe() const {
         for (unsigned v = 0; v < world_.options().volumes; v++) {
             const DrbdVolumeStatus s = node.status(v);
             text += std::string(" ") + s.connection + " " + s.disk + "/" + s.peer_disk + " oos " +
-                    std::to_string(s.out_of_sync_bytes) + (s.busy ? " busy" : "");
+                    std::to_string(s.out_of_sync_bytes) + (s.busy ? " busy" : "") + (s.drained ? " drained" : "");
         }
         text += " guest requests " + std::to_string(node.requests_in_flight());
     }

@@ -356,10 +356,11 @@ uint64_t Node::new_current_uuid(unsigned volume, bool clear_bitmap) {
 }
 
 void Node::drain(unsigned volume, bool begin) {
-    if (!core_ || frozen_)
-        return;
-    begin ? drbd_on_drain_begin(core_, volume) : drbd_on_drain_end(core_, volume);
-    kick();
+    call([this, volume, begin] {
+        world_.trace().line(host_, begin ? "drain" : "undrain", volume);
+        begin ? drbd_on_drain_begin(core_, volume) : drbd_on_drain_end(core_, volume);
+        kick();
+    });
 }
 
 const Operation* Node::operation(uint64_t number) const {

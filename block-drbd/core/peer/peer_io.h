@@ -142,6 +142,7 @@ class PeerIo final : public PeerRequestOwner {
 
     // read.cc
     void read_done(PeerRequest& request);
+    bool begin_read(PeerRequest& request);
     void refuse_read(unsigned volume, Sector sector, Bytes size, wire::BlockId id);
 
     Link& link_;

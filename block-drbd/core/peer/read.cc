@@ -37,6 +37,21 @@ Result<void> PeerIo::on_read_request(const wire::Frame& frame) {
     return {};
 }
 
+// What it waited for may have failed, and the image be no longer good for it.
+bool PeerIo::begin_read(PeerRequest& request) {
+    PerVolume& v = volumes_[request.volume];
+    if (v.volume->peer_may_read()) {
+        requests_.submit(request);
+        return true;
+    }
+    request.result = -EIO;
+    v.order.leave(request);
+    if (may_answer(request))
+        refuse_read(request.volume, request.sector(), Bytes(request.bytes()), request.block_id);
+    requests_.finish(request);
+    return false;
+}
+
 void PeerIo::refuse_read(unsigned volume, Sector sector, Bytes size, wire::BlockId id) {
     send_ack(volume, wire::Packet::NegDReply, sector, size, id);
 }

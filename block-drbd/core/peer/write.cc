@@ -189,15 +189,19 @@ void PeerIo::end_write(PeerRequest& request) {
 }
 
 void PeerIo::go_on(PerVolume& v) {
-    v.order.grant(epochs_.oldest(), granted_);
-    while (PeerRequest* request = granted_.pop_front()) {
-        if (request->work == PeerWork::Write)
-            submit_write(*request);
-        else if (request->work == PeerWork::Read)
-            requests_.submit(*request);
-        else
-            request->waiter->on_peer_range_granted(*request);
-    }
+    bool refused;
+    do {  // a read that is refused leaves its place to others
+        refused = false;
+        v.order.grant(epochs_.oldest(), granted_);
+        while (PeerRequest* request = granted_.pop_front()) {
+            if (request->work == PeerWork::Write)
+                submit_write(*request);
+            else if (request->work == PeerWork::Read)
+                refused |= !begin_read(*request);
+            else
+                request->waiter->on_peer_range_granted(*request);
+        }
+    } while (refused && v.order.has_blocked());
 }
 
 // What has not begun at the image.
