@@ -128,6 +128,8 @@ Activity* Volume::choose_keeping_up() {
         superblock_out_ = true;
         generation_out_ |= generation_new_;
         generation_new_ = false;
+        handover_out_ |= handover_due_;
+        handover_due_ = false;
         plan.after = superblock_of(disk_, recorded_state(), Cleanness::InUse);
         superblock_write_.start(plan);
         return &superblock_write_;
@@ -247,6 +249,7 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
             State wanted = state_;
             wanted.disk = DiskState::Inconsistent;
             change_state(ChangeKind::Hard, wanted, reason, 0);
+            begin_handover();
         }
         owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
         return;
@@ -266,9 +269,12 @@ void Volume::on_generation_wanted() {
 void Volume::lose_disk(const char* reason) {
     if (state_.disk == DiskState::Failed || state_.disk == DiskState::Diskless)
         return;
+    const bool was_good = state_.disk == DiskState::UpToDate;
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);
+    if (was_good || io_.in_handover())
+        begin_handover();
     give_up_disk();
 }
 
@@ -317,8 +323,11 @@ void Volume::disk_is_gone(const char* reason) {
         if (!same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
             exposed_uuid_ = peer_.generations.uuids.current;
             exposed_elsewhere_ = true;
+            end_handover(0, nullptr);
         } else {
             peer_has_newer_ = state_.role == Role::Primary;
+            if (peer_has_newer_)
+                begin_handover();
         }
     }
     bool left = false;

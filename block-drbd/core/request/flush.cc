@@ -106,7 +106,7 @@ DrbdStep GuestIo::flush_confirmed(Request& request) {
     request.result = 0;
     if (generation_pending_)
         return wait_for_generation(request);
-    return finish(request, 0);
+    return request.flush_waived ? finish_on_peer(request) : finish(request, 0);
 }
 
 // The guest has been told that something is lost.  While there is a copy to go
