@@ -139,6 +139,7 @@ class Node final : public LinkUser {
     void set_timer();
     void on_timer(uint64_t number);
     uint64_t now_ms() const;
+    DrbdResource* core_now();
     void tell_time();
     void notice(const DrbdNotice& notice);
     uint64_t begun(uint64_t number, const char* command, int volume, const char* error);

@@ -109,7 +109,7 @@ void Node::job_done(unsigned volume, int result) {
     jobs_[volume] = {};
     if (result != 0)
         world_.trace().line(host_, "job-failed", volume);
-    drbd_on_job_done(core_, volume, result);
+    drbd_on_job_done(core_now(), volume, result);
     kick();
 }
 
@@ -187,7 +187,7 @@ void Node::begin_request(std::unique_ptr<GuestRequest> owned) {
     requests_.emplace(&r, std::move(owned));
     world_.trace().line(host_, r.kind == DRBD_REQUEST_READ ? "read" : r.kind == DRBD_REQUEST_WRITE ? "write" :
                         r.kind == DRBD_REQUEST_FLUSH ? "flush" : "zeroes", r.write_id, r.sector, r.sectors);
-    step(r, drbd_on_guest_request(core_, r.volume, r.kind, r.sector * 512, r.sectors * 512, r.flags, &r, &r.waiter, &r.core));
+    step(r, drbd_on_guest_request(core_now(), r.volume, r.kind, r.sector * 512, r.sectors * 512, r.flags, &r, &r.waiter, &r.core));
     kick();
 }
 
@@ -201,7 +201,7 @@ void Node::wake(void* owner) {
     auto go_on = [this, r] {
         if (r->retries) {
             r->retries = false;
-            step(*r, drbd_on_guest_request(core_, r->volume, r->kind, r->sector * 512, r->sectors * 512, r->flags, r, &r->waiter, &r->core));
+            step(*r, drbd_on_guest_request(core_now(), r->volume, r->kind, r->sector * 512, r->sectors * 512, r->flags, r, &r->waiter, &r->core));
         } else {
             step(*r, drbd_request_step(r->core));
         }

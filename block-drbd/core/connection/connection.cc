@@ -140,10 +140,12 @@ void Connection::go_up() {
 
 // ---- time ----
 
+void Connection::on_clock(uint64_t now_ms) { link_.set_now(std::max(now_ms, link_.now_ms())); }
+
 void Connection::on_time(uint64_t now_ms) {
     const uint64_t deadline = next_deadline_ms();
     const bool was_late = deadline != UINT64_MAX && now_ms > deadline && now_ms - deadline > kLateMs;
-    link_.set_now(std::max(now_ms, link_.now_ms()));
+    on_clock(now_ms);
     establish_.on_time(link_.now_ms());
     if (is_lost())
         return;

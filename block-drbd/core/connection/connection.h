@@ -110,6 +110,7 @@ class Connection {
     const char* reason() const { return reason_; }
 
     // Events of drbd-core.h.
+    void on_clock(uint64_t now_ms);
     void on_time(uint64_t now_ms);
     uint64_t next_deadline_ms() const;
     bool next_action(DrbdNetAction& action);
