@@ -215,7 +215,8 @@ bool Volume::is_in_the_way() {
         if (io_.unconfirmed() != 0)
             owner_.transfer_log().close_epoch();
         return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.outstanding()) != 0 ||
-               io_.unconfirmed() != 0 || peer_uses_disk();
+               io_.unconfirmed() != 0 || peer_uses_disk() ||
+               (operation_.kind != OperationKind::SetRole && resync_.has_packets_queued());
     case OperationKind::Detach:
         return io_.at_image() != 0 || peer_uses_disk();
     case OperationKind::InvalidateRemote:
