@@ -344,6 +344,7 @@ void Volume::disk_is_gone(const char* reason) {
     }
     leaving_ = demoting_ = false;
     refresh_access();
+    io_.fail_waiting(-EIO);  // a Primary's disk that is detached by force goes while requests wait for its metadata
     if (left) {
         // Whoever uses the image next may write it; that is no other data.
         exposed_uuid_ = 0;

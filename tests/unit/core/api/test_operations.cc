@@ -226,6 +226,20 @@ TEST(Operations, ADetachWhoseDiskFailsMeanwhileEndsOnce) {
     EXPECT_EQ(node.write_through(0), 0) << "requests are let in again";
 }
 
+TEST(Operations, AForcedDetachEndsWhatWaitsForTheMetadata) {
+    Node node;
+    node.become_primary();
+    Guest& waits = node.write(0);  // its extent is cold
+    ASSERT_EQ(waits.step, DRBD_STEP_WAIT);
+    const uint64_t operation = node.detach(0, true);
+    node.run_jobs();
+    node.wake_all();
+    EXPECT_TRUE(node.ended_well(operation));
+    EXPECT_EQ(node.disk(), "Diskless");
+    EXPECT_EQ(waits.result, -5);
+    node.expect_at_rest();
+}
+
 TEST(Operations, LeavingWithoutADiskEndsAtOnce) {
     Node node;
     EXPECT_TRUE(node.ended_well(node.leave(0)));
