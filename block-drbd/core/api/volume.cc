@@ -31,7 +31,7 @@ Volume::~Volume() {
 // Design section 6, "Drain": while the guest has something in flight, metadata
 // I/O goes on, because that request may wait for it.
 bool Volume::may_hand_out() const {
-    if (job_out_)
+    if (job_out_ || state_.disk == DiskState::Failed)  // an operation may be queued still
         return false;
     const bool urgent = operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate ||
                         operation_.kind == OperationKind::Activate;
