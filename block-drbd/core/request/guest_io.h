@@ -306,6 +306,7 @@ class GuestIo {
     uint64_t flushed_generation_ = 0;
     uint64_t local_only_generation_ = 0;  // the last of them that the peer does not have
     bool lost_writes_ = false;            // completed ones are on no copy that can be made stable
+    bool owes_loss_ = false;              // the peer's was lost with some, and no flush has said so since
     Request* running_flush_ = nullptr;
     GuestIoCounters counters_;
 };
