@@ -31,6 +31,13 @@ void Admin::begin() {
         again(world_.options().command_every, &Admin::command);
 }
 
+void Admin::take_over(int primary, const bool formatted[2], bool initialised) {
+    for (int h = 0; h < 2; h++)
+        host_[h].formatted.assign(world_.options().volumes, formatted[h]);
+    primary_ = primary;
+    initialised_ = ever_well_ = initialised;
+}
+
 void Admin::again(Time mean, void (Admin::*what)()) {
     world_.queue().after(1 + random_.exponential(mean), [this, mean, what] {
         if (world_.is_over() || (repairing_ && what != &Admin::tick))

@@ -22,6 +22,9 @@ class Admin {
     Admin(World& world, Rng random);
 
     void begin();
+    // Goes on from what somebody else did: who shall be Primary, which disks have
+    // metadata, and whether there has been good data.
+    void take_over(int primary, const bool formatted[2], bool initialised);
     // Faults are over: no more commands at random, mend at once.
     void repair();
     // The guest is stopped for good.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "drbd-core.h"
 #include "event_queue.h"
@@ -40,6 +41,8 @@ struct Options {
     unsigned version_max = 101;
     bool features_given = false;
     uint32_t features = 0;
+    std::string secret[2];            // of each host; empty: no authentication
+    bool integrity = false;           // digests of all data
     unsigned timeout = 60, ping_timeout = 5, connect_int = 3, ping_int = 10, ko_count = 7, max_epoch_size = 0, max_buffers = 0;
     double small_reads = 0, short_sends = 0.02, late_sends = 0.1;
     double clock_rate[2] = {1, 1};

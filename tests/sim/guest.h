@@ -30,6 +30,8 @@ class Guest {
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.
     void flush_all();
+    // One request, on the host where it runs.
+    void issue(std::unique_ptr<GuestRequest> request);
 
     const History& history(unsigned volume) const { return histories_[volume]; }
     uint64_t started() const { return started_; }
@@ -40,7 +42,6 @@ class Guest {
   private:
     const Disk* good_data(int host, unsigned volume) const;
     void issue();
-    void issue(std::unique_ptr<GuestRequest> request);
     void issue_later();
     void choose(GuestRequest& request);
     std::string check_stint(int host, unsigned volume, const Disk& source);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -50,6 +51,10 @@ class Network {
 
     void set_user(int host, LinkUser* user) { hosts_[host].user = user; }
 
+    // Somebody reads along what processes send.
+    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes)>;
+    void set_tap(Tap tap) { tap_ = std::move(tap); }
+
     // What a process does.
     void listen(int host, bool on) { hosts_[host].listening = on; }
     void dial(int host, uint64_t cookie, Time timeout);
@@ -72,6 +77,7 @@ class Network {
     void stall(End end, Time until);              // nothing comes in here until then
     void cut(End end, bool reset, bool both_ways); // an end of the stream, after some of what is under way
     void silence(End end);                        // what is sent here goes nowhere
+    void corrupt_next(int host) { corrupts_[host] = true; }  // a bit of the next large piece that it sends
     std::vector<End> live_ends() const;
 
   private:
@@ -113,8 +119,10 @@ class Network {
     Trace& trace_;
     Rng random_;
     LinkTimes times_;
+    Tap tap_;
     Host hosts_[2];
     bool partitioned_ = false;
+    bool corrupts_[2] = {false, false};
     std::vector<std::unique_ptr<Tcp>> connections_;
     std::vector<std::vector<uint8_t>> buffers_;
 };

@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "report.h"
+#include "script/play.h"
 #include "world.h"
 
 namespace {
@@ -29,6 +30,7 @@ struct Arguments {
     std::string faults_text = "all";
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
+    PlayOptions play;            // scripts, instead of seeds
 };
 
 struct Totals {
@@ -38,21 +40,8 @@ struct Totals {
 
 const char* program = "drbd-sim";
 
-// For the handler of a signal: which run it was.
-char repeat_command[200];
-
-void remember(const Arguments& a, uint64_t seed, unsigned faults, const std::string& text) {
-    (void)faults;
-    std::snprintf(repeat_command, sizeof repeat_command, "%s --seed %llu --requests %llu --faults %s --trace", program,
-                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(a.requests), text.c_str());
-}
-
-void on_crash(int signal) {
-    char text[300];
-    const int n = std::snprintf(text, sizeof text, "\nFAILED: the core ended with signal %d\nrepeat: %s\n", signal, repeat_command);
-    (void)!write(2, text, static_cast<size_t>(n));
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
+std::string command_of(uint64_t seed, uint64_t requests, const std::string& faults) {
+    return std::string(program) + " --seed " + std::to_string(seed) + " --requests " + std::to_string(requests) + " --faults " + faults;
 }
 
 bool parse_faults(const std::string& text, unsigned& kinds) {
@@ -93,15 +82,17 @@ void usage() {
         "  --twice        run each seed twice and compare the hashes of the traces\n"
         "  --keep-going   go on after a failure\n"
         "  --list FILE    lines `SEED REQUESTS FAULTS`: the kept seeds\n"
+        "       %s --script FILE|FOLDER ... [--update] [--inject all|FAULT|FAULT@LINES] [--trace]\n"
+        "  --script FILE  play a scenario and compare its trace; a folder: all *.txt of it\n"
+        "  --update       write what happened into the file as its expectation\n"
+        "  --inject WHAT  play it again with one fault more, at each point of its trace\n"
         "The exit status is 0 if every promise held, 1 if one was broken, 2 for wrong usage.\n",
-        program);
+        program, program);
 }
 
 // One seed.  Prints what is wrong; false then.
 bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults, const std::string& faults_text, Totals& totals) {
-    Arguments for_command = a;
-    for_command.requests = requests;
-    remember(for_command, seed, faults, faults_text);
+    set_repeat_command(command_of(seed, requests, faults_text) + " --trace");
     const Options options = swarm(seed, faults, requests);
     uint64_t hash = 0;
     for (int round = 0; round < (a.twice ? 2 : 1); round++) {
@@ -123,8 +114,7 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
                         static_cast<unsigned long long>(hash), static_cast<unsigned long long>(world.queue().events()),
                         static_cast<double>(world.queue().now()) / 1e6);
         if (!complaint.empty()) {
-            std::printf("FAILED: seed %llu: %s\nrepeat: %s\n", static_cast<unsigned long long>(seed), complaint.c_str(), repeat_command);
-            std::fflush(stdout);
+            report_failure("seed " + std::to_string(seed), complaint);
             totals.failed++;
             totals.seeds++;
             return false;
@@ -262,7 +252,8 @@ int main(int argc, char** argv) {
         {"seconds", required_argument, nullptr, 't'}, {"jobs", required_argument, nullptr, 'j'},
         {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
         {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
-        {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+        {"script", required_argument, nullptr, 'S'}, {"inject", required_argument, nullptr, 'I'},
+        {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
     };
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
@@ -283,6 +274,9 @@ int main(int argc, char** argv) {
         case '2': a.twice = true; break;
         case 'k': a.keep_going = true; break;
         case 'l': a.list = optarg; break;
+        case 'S': a.play.paths.push_back(optarg); break;
+        case 'I': a.play.inject = optarg; break;
+        case 'U': a.play.update = true; break;
         case 'h': usage(); return 0;
         default: usage(); return 2;
         }
@@ -292,8 +286,12 @@ int main(int argc, char** argv) {
         return 2;
     }
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
-    for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
-        std::signal(signal, on_crash);
+    report_signals();
+    if (!a.play.paths.empty()) {
+        a.play.program = program;
+        a.play.trace = a.trace;
+        return play_scripts(a.play);
+    }
     const auto begin = std::chrono::steady_clock::now();
     Totals totals;
     const bool good = !a.list.empty() ? run_list(a, totals) : a.jobs > 1 ? run_jobs(a, totals) : run_seeds(a, 0, 1, totals);

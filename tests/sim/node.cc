@@ -3,8 +3,10 @@
 #include "node.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
+#include "played_digest.h"
 #include "world.h"
 
 namespace drbd::sim {
@@ -59,9 +61,33 @@ void Node::start() {
     net.max_buffers = o.max_buffers;
     net.resync_rate = 1 << 20;
     net.c_max_rate = 4 << 20;
+    set_crypto(net);
     if (!drbd_on_net_config(core_, &net, error))
         world_.complain(std::string("net config refused: ") + error);
     kick();
+}
+
+void Node::set_crypto(DrbdNetConfig& net) {
+    const Options& o = world_.options();
+    if (o.integrity) {
+        std::snprintf(net.data_integrity_alg, sizeof net.data_integrity_alg, "played");
+        net.integrity_digest_size = kPlayedDigestSize;
+    }
+    if (o.secret[host_].empty())
+        return;
+    std::snprintf(net.cram_hmac_alg, sizeof net.cram_hmac_alg, "played");
+    net.cram_digest_size = kPlayedDigestSize;
+    net.crypto.opaque = this;
+    net.crypto.hmac = [](void* self, const void* data, size_t length, uint8_t digest[DRBD_DIGEST_SIZE]) {
+        const Node& node = *static_cast<Node*>(self);
+        played_digest(node.world_.options().secret[node.host_], data, length, digest);
+        return true;
+    };
+    net.crypto.random = [](void* self, void* bytes, size_t length) {
+        for (size_t i = 0; i < length; i++)
+            static_cast<uint8_t*>(bytes)[i] = static_cast<uint8_t>(static_cast<Node*>(self)->random_.next());
+        return true;
+    };
 }
 
 // Everything that the process had in memory is gone, at once.

@@ -33,8 +33,11 @@ void World::complain(const std::string& what) {
 }
 
 void World::end_disk_faults() {
-    had_disk_faults_ = options_.read_error + options_.write_error > 0;
+    had_disk_faults_ |= options_.read_error + options_.write_error > 0;
     options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = 0;
+    for (auto& node : nodes_)
+        for (DiskFault kind : {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata})
+            node->fail_next(kind, false);
 }
 
 // ------------------------------------------------------------------ course --
@@ -108,8 +111,11 @@ void World::run() {
     faults_.begin();
     // Some worlds never get there: then that is all the life they have.
     run_until(3600 * kSecond, &World::requests_are_made);
-    if (!complaint_.empty())
-        return;
+    if (complaint_.empty())
+        mend();
+}
+
+void World::mend() {
     trace_.line(-1, "repair");
     faults_.stop();
     admin_.repair();

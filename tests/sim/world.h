@@ -26,14 +26,21 @@ class World {
     World(uint64_t seed, const Options& options, bool print);
 
     void run();
+    // The next event, and the checkers; false if there is none or one complains.
+    bool step();
+    // Faults end, both nodes come together, and at rest they must be equal.
+    void mend();
 
     const std::string& complaint() const { return complaint_; }
     void complain(const std::string& what);
     bool is_over() const { return over_ || !complaint_.empty(); }
 
     const Options& options() const { return options_; }
+    void set_secret(int host, const std::string& secret) { options_.secret[host] = secret; }  // from its next start on
     // Disks are well from now on.
     void end_disk_faults();
+    // Somebody else than `faults` and `admin` does harm: bits may be left.
+    void expect_bits() { had_disk_faults_ = true; }
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
     Network& net() { return net_; }
@@ -50,7 +57,6 @@ class World {
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
-    bool step();
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_primaries();

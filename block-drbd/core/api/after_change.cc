@@ -118,7 +118,9 @@ void Volume::tell_peer(const State& before) {
                         before.paused_by_user != now.paused_by_user;
     const bool target_done = before.disk < UpToDate && before.connection >= SyncSource && now.connection == Connected;
     const bool negotiated = before.disk == Negotiating && now.disk != Negotiating;
-    if (peer_disk_came || disk_went || passed_on || paused || target_done || negotiated)
+    // Both disks were declared equal: what this node said before may arrive behind the peer's declaration.
+    const bool declared_good = before.connection == Connected && before.disk < UpToDate && now.disk == UpToDate;
+    if (peer_disk_came || disk_went || passed_on || paused || target_done || negotiated || declared_good)
         send_state();
 }
 
