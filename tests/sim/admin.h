@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "decisions.h"
 #include "event_queue.h"
 #include "rng.h"
 
@@ -63,7 +64,7 @@ class Admin {
     bool is_up_to_date(int host) const;
     bool needs_force(int host) const;
     void end_drains(int host);
-    void again(Time mean, void (Admin::*what)());
+    void again(Time mean, Source source, void (Admin::*what)());
 
     World& world_;
     Rng random_;

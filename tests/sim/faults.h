@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "decisions.h"
 #include "drbd-core.h"
 #include "event_queue.h"
 #include "link.h"
@@ -73,7 +74,7 @@ class Faults {
     void stop();  // and mend what can be mended
 
   private:
-    void every(Time mean, void (Faults::*what)());
+    void every(Time mean, Source source, void (Faults::*what)());
     void kill();
     void power();
     void freeze();

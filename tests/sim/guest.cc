@@ -108,6 +108,7 @@ void Guest::on_process_died(int host, bool lost_cache) {
 
 void Guest::issue_later() {
     const Options& o = world_.options();
+    world_.decisions().next(Source::Think, random_);
     const bool pauses = o.pause != 0 && random_.below(kRequestsPerPause) == 0;
     world_.queue().after(random_.exponential(pauses ? o.pause : o.think), [this, stint = stint_] {
         if (stint == stint_)
@@ -155,11 +156,25 @@ void Guest::issue() {
         });
         return;
     }
-    if (!endless_ && started_ >= world_.options().requests)
+    if (!endless_ && started_ >= world_.decisions().requests(world_.options().requests))
         return;
+    // A life that is repeated is not made earlier than it was.
+    if (const Time then = world_.decisions().next_request(); then > world_.queue().now()) {
+        world_.queue().at(then, [this, stint = stint_] {
+            if (stint == stint_)
+                issue();
+        });
+        return;
+    }
+    const bool happens = world_.decisions().next(Source::Request, random_);
     auto request = std::make_unique<GuestRequest>();
     choose(*request);
-    issue(std::move(request));
+    if (happens) {
+        issue(std::move(request));
+        return;
+    }
+    started_++;
+    issue_later();
 }
 
 void Guest::issue(std::unique_ptr<GuestRequest> request) {

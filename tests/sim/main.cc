@@ -15,6 +15,7 @@
 
 #include "report.h"
 #include "script/play.h"
+#include "shrink.h"
 #include "world.h"
 
 namespace {
@@ -30,6 +31,8 @@ struct Arguments {
     std::string faults_text = "all";
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
+    bool shrink = false;
+    std::string without;         // decisions that are left out
     PlayOptions play;            // scripts, instead of seeds
 };
 
@@ -39,6 +42,7 @@ struct Totals {
 };
 
 const char* program = "drbd-sim";
+constexpr double kShrinkSeconds = 120;
 
 std::string command_of(uint64_t seed, uint64_t requests, const std::string& faults) {
     return std::string(program) + " --seed " + std::to_string(seed) + " --requests " + std::to_string(requests) + " --faults " + faults;
@@ -80,6 +84,8 @@ void usage() {
         "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all)\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
+        "  --shrink       make the life of --seed short, as long as it fails\n"
+        "  --without LIST leave decisions out, as --shrink says it\n"
         "  --keep-going   go on after a failure\n"
         "  --list FILE    lines `SEED REQUESTS FAULTS`: the kept seeds\n"
         "       %s --script FILE|FOLDER ... [--update] [--inject all|FAULT|FAULT@LINES] [--trace]\n"
@@ -94,9 +100,18 @@ void usage() {
 bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults, const std::string& faults_text, Totals& totals) {
     set_repeat_command(command_of(seed, requests, faults_text) + " --trace");
     const Options options = swarm(seed, faults, requests);
+    Record record;
+    Mask mask;
+    if (!a.without.empty()) {
+        Mask::parse(a.without, mask);
+        record_life({seed, options}, record);
+        set_repeat_command(command_of(seed, requests, faults_text) + " --without " + a.without + " --trace");
+    }
     uint64_t hash = 0;
     for (int round = 0; round < (a.twice ? 2 : 1); round++) {
         World world(seed, options, a.trace);
+        if (!a.without.empty())
+            world.decisions().repeat(record, mask);
         world.run();
         totals.requests += world.guest().started();
         totals.writes += world.guest().writes_completed();
@@ -122,6 +137,25 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
     }
     totals.seeds++;
     return true;
+}
+
+// Finds the shortest life of a seed that fails as the whole does.
+int run_shrink(const Arguments& a) {
+    const Shrunk shrunk = shrink({a.seed, swarm(a.seed, a.faults, a.requests)}, a.seconds > 0 ? a.seconds : kShrinkSeconds);
+    if (shrunk.complaint.empty()) {
+        std::printf("seed %llu does not fail\n", static_cast<unsigned long long>(a.seed));
+        return 0;
+    }
+    std::printf("the whole life: %s\n", shrunk.complaint.c_str());
+    for (unsigned s = 0; s < kMaskable; s++)
+        if (shrunk.all[s] != 0)
+            std::printf("  %-16s %llu of %llu\n", Mask::name(static_cast<Source>(s)), static_cast<unsigned long long>(shrunk.left[s]),
+                        static_cast<unsigned long long>(shrunk.all[s]));
+    std::printf("%u lives tried\n", shrunk.lives);
+    set_repeat_command(command_of(a.seed, a.requests, a.faults_text) +
+                       (shrunk.mask.empty() ? "" : " --without " + shrunk.mask.text()) + " --trace");
+    report_failure("seed " + std::to_string(a.seed) + ", shortened", shrunk.shortest);
+    return 1;
 }
 
 void add(Totals& to, const Totals& own) {
@@ -253,7 +287,7 @@ int main(int argc, char** argv) {
         {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
         {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
         {"script", required_argument, nullptr, 'S'}, {"inject", required_argument, nullptr, 'I'},
-        {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+        {"shrink", no_argument, nullptr, 'H'}, {"without", required_argument, nullptr, 'W'}, {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
     };
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
@@ -276,12 +310,15 @@ int main(int argc, char** argv) {
         case 'l': a.list = optarg; break;
         case 'S': a.play.paths.push_back(optarg); break;
         case 'I': a.play.inject = optarg; break;
+        case 'H': a.shrink = true; break;
+        case 'W': a.without = optarg; break;
         case 'U': a.play.update = true; break;
         case 'h': usage(); return 0;
         default: usage(); return 2;
         }
     }
-    if (!parse_faults(a.faults_text, a.faults) || optind != argc) {
+    Mask mask;
+    if (!parse_faults(a.faults_text, a.faults) || !Mask::parse(a.without, mask) || optind != argc) {
         usage();
         return 2;
     }
@@ -292,6 +329,8 @@ int main(int argc, char** argv) {
         a.play.trace = a.trace;
         return play_scripts(a.play);
     }
+    if (a.shrink)
+        return run_shrink(a);
     const auto begin = std::chrono::steady_clock::now();
     Totals totals;
     const bool good = !a.list.empty() ? run_list(a, totals) : a.jobs > 1 ? run_jobs(a, totals) : run_seeds(a, 0, 1, totals);

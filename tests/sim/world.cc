@@ -12,6 +12,7 @@ namespace drbd::sim {
 World::World(uint64_t seed, const Options& options, bool print)
     : options_(options),
       trace_(queue_, print),
+      decisions_(queue_),
       random_(seed),
       net_(queue_, trace_, random_.fork(), options.link),
       nodes_{std::make_unique<Node>(*this, 0, random_.fork()), std::make_unique<Node>(*this, 1, random_.fork())},
@@ -68,7 +69,7 @@ bool World::run_until(Time limit, bool (World::*done)()) {
 }
 
 bool World::requests_are_made() {
-    return guest_.started() >= options_.requests;
+    return guest_.started() >= decisions_.requests(options_.requests);
 }
 
 bool World::is_well() {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "admin.h"
+#include "decisions.h"
 #include "event_queue.h"
 #include "faults.h"
 #include "guest.h"
@@ -43,6 +44,7 @@ class World {
     void expect_bits() { had_disk_faults_ = true; }
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
+    Decisions& decisions() { return decisions_; }
     Network& net() { return net_; }
     Node& node(int host) { return *nodes_[host]; }
     const Node& node(int host) const { return *nodes_[host]; }
@@ -72,6 +74,7 @@ class World {
     Options options_;
     EventQueue queue_;
     Trace trace_;
+    Decisions decisions_;
     Rng random_;
     Network net_;
     std::unique_ptr<Node> nodes_[2];
