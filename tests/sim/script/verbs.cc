@@ -224,6 +224,8 @@ bool Runner::issue(const Words& words, size_t at) {
         return false;
     if (node(h).is_primary()) {
         move_guest(h, true);
+        if (!world_.guest().runs_on(h))
+            return false;  // there is nothing to read
         world_.guest().issue(std::move(request));
         return true;
     }
