@@ -183,7 +183,7 @@ bool in_child(Totals& totals, F&& function) {
         const bool good = function(own);
         std::fflush(stdout);
         (void)!write(ends[1], &own, sizeof own);
-        _exit(good ? 0 : 1);
+        leave_child(good ? 0 : 1);
     }
     close(ends[1]);
     Totals own;
@@ -255,7 +255,7 @@ bool run_jobs(const Arguments& a, Totals& totals) {
             const bool good = run_seeds(a, job, a.jobs, own);
             std::fflush(stdout);
             (void)!write(ends[1], &own, sizeof own);
-            _exit(good ? 0 : 1);
+            leave_child(good ? 0 : 1);
         }
         close(ends[1]);
         children.push_back({pid, ends[0]});
@@ -327,6 +327,7 @@ int main(int argc, char** argv) {
     if (!a.play.paths.empty()) {
         a.play.program = program;
         a.play.trace = a.trace;
+        a.play.jobs = std::max(a.jobs, 1u);
         return play_scripts(a.play);
     }
     if (a.shrink)

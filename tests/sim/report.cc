@@ -9,6 +9,9 @@
 
 #include "commit.h"
 
+// There if the program was built for coverage.
+extern "C" void __gcov_dump(void) __attribute__((weak));
+
 namespace drbd::sim {
 
 namespace {
@@ -46,6 +49,13 @@ const std::string& repeat_command() {
 void report_failure(const std::string& life, const std::string& complaint) {
     std::printf("FAILED: %s: %s\ncommit: %s\nrepeat: %s\n", life.c_str(), complaint.c_str(), commit(), command.c_str());
     std::fflush(stdout);
+}
+
+void leave_child(int status) {
+    std::fflush(stdout);
+    if (__gcov_dump)
+        __gcov_dump();
+    _exit(status);
 }
 
 void report_signals() {

@@ -17,6 +17,9 @@ const std::string& repeat_command();
 
 void report_failure(const std::string& life, const std::string& complaint);
 
+// Ends a child without what is its parent's to end; counters of coverage are kept.
+[[noreturn]] void leave_child(int status);
+
 // A failed assertion of the core reports its life, too.
 void report_signals();
 

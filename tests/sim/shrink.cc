@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "report.h"
 #include "world.h"
 
 namespace drbd::sim {
@@ -40,7 +41,7 @@ std::string complaint_of(const Life& life, const std::function<void(Decisions&)>
         world.run();
         const std::string text = world.complaint().substr(0, 4000);
         (void)!write(ends[1], text.data(), text.size());
-        _exit(0);
+        leave_child(0);
     }
     close(ends[1]);
     std::string text(4096, '\0');

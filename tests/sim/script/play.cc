@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "report.h"
 #include "script/runner.h"
@@ -90,35 +91,69 @@ bool play_injected(const PlayOptions& options, const Script& script, const Injec
     return false;
 }
 
-// One fault at all its points, in a process of its own: a failed assertion ends
-// that alone.
-Counts play_fault(const PlayOptions& options, const Script& script, const ScriptFault& fault, const std::vector<uint64_t>& points) {
-    int ends[2];
-    if (pipe(ends) != 0)
-        return {0, 1};
-    std::fflush(stdout);
-    const pid_t pid = fork();
-    if (pid == 0) {
-        close(ends[0]);
-        Counts own;
-        for (const uint64_t point : points) {
-            own.runs++;
-            own.failed += !play_injected(options, script, {&fault, point});
+// Tasks in processes of their own, some at a time: a failed assertion ends its
+// task alone.
+class Pool {
+  public:
+    explicit Pool(unsigned jobs) : jobs_(jobs) {}
+
+    template <typename F>
+    void start(F&& task) {
+        while (running_.size() >= jobs_)
+            wait_for_one();
+        int ends[2];
+        if (pipe(ends) != 0) {
+            counts_.failed++;
+            return;
         }
         std::fflush(stdout);
-        (void)!write(ends[1], &own, sizeof own);
-        _exit(0);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            close(ends[0]);
+            const Counts own = task();
+            std::fflush(stdout);
+            (void)!write(ends[1], &own, sizeof own);
+            leave_child(0);
+        }
+        close(ends[1]);
+        running_[pid] = ends[0];
     }
-    close(ends[1]);
-    Counts own;
-    if (::read(ends[0], &own, sizeof own) != static_cast<ssize_t>(sizeof own))
-        own = {1, 1};
-    close(ends[0]);
-    waitpid(pid, nullptr, 0);
-    return own;
+    Counts finish() {
+        while (!running_.empty())
+            wait_for_one();
+        return counts_;
+    }
+
+  private:
+    void wait_for_one() {
+        const auto task = running_.find(waitpid(-1, nullptr, 0));
+        if (task == running_.end())
+            return;
+        Counts own;
+        if (::read(task->second, &own, sizeof own) != static_cast<ssize_t>(sizeof own))
+            own = {1, 1};
+        close(task->second);
+        running_.erase(task);
+        counts_.runs += own.runs;
+        counts_.failed += own.failed;
+    }
+
+    unsigned jobs_;
+    std::map<pid_t, int> running_;
+    Counts counts_;
+};
+
+// One fault at all its points.
+Counts play_fault(const PlayOptions& options, const Script& script, const ScriptFault& fault, const std::vector<uint64_t>& points) {
+    Counts counts;
+    for (const uint64_t point : points) {
+        counts.runs++;
+        counts.failed += !play_injected(options, script, {&fault, point});
+    }
+    return counts;
 }
 
-Counts inject(const PlayOptions& options, const Script& script) {
+void inject(const PlayOptions& options, const Script& script, Pool& pool) {
     std::vector<uint64_t> points;
     {
         Runner runner(script, nullptr, false);
@@ -129,15 +164,9 @@ Counts inject(const PlayOptions& options, const Script& script) {
     const std::string name = options.inject.substr(0, at);
     if (at != std::string::npos)
         points = {std::strtoull(options.inject.c_str() + at + 1, nullptr, 10)};
-    Counts counts;
-    for (const ScriptFault& fault : script_faults()) {
-        if (name == "all" ? !fault.injected : name != fault.name)
-            continue;
-        const Counts own = play_fault(options, script, fault, points);
-        counts.runs += own.runs;
-        counts.failed += own.failed;
-    }
-    return counts;
+    for (const ScriptFault& fault : script_faults())
+        if (name == "all" ? fault.injected : name == fault.name)
+            pool.start([&] { return play_fault(options, script, fault, points); });
 }
 
 }  // namespace
@@ -149,7 +178,8 @@ int play_scripts(const PlayOptions& options) {
         std::fprintf(stderr, "%s: there is no fault '%s'\n", options.program, fault.c_str());
         return 2;
     }
-    Counts plain, injected;
+    Counts plain;
+    Pool pool(options.jobs);
     const std::vector<std::string> files = files_of(options.paths);
     for (const std::string& file : files) {
         const Script script = read_script(file);
@@ -162,12 +192,10 @@ int play_scripts(const PlayOptions& options) {
             plain.failed += !play(options, script);
             continue;
         }
-        const Counts own = inject(options, script);
-        injected.runs += own.runs;
-        injected.failed += own.failed;
+        inject(options, script, pool);
     }
+    const Counts counts = fault.empty() ? plain : pool.finish();
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-    const Counts& counts = fault.empty() ? plain : injected;
     std::printf("%zu scripts, %llu runs%s, %llu failed, %.1f s\n", files.size(), static_cast<unsigned long long>(counts.runs),
                 fault.empty() ? "" : " with a fault injected", static_cast<unsigned long long>(counts.failed), passed.count());
     return counts.failed != 0 || counts.runs == 0;

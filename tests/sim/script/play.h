@@ -13,6 +13,7 @@ namespace drbd::sim {
 struct PlayOptions {
     std::vector<std::string> paths;  // a folder stands for its *.txt
     std::string inject;              // empty, all, FAULT or FAULT@LINES
+    unsigned jobs = 1;               // processes at a time, with `inject`
     bool update = false, trace = false;
     const char* program = "drbd-sim";
 };
