@@ -57,9 +57,11 @@ End WireTap::end_of(int host, wire::Stream stream) const {
 void WireTap::on_frame(int host, Tcp& tcp, unsigned side) {
     Reader& reader = tcp.reader[side];
     const wire::Frame& frame = reader.frames.frame();
-    heard_(host, tcp.stream, frame);
-    if (frame.packet() == wire::Packet::InitialData || frame.packet() == wire::Packet::InitialMeta) {
+    const bool first = frame.packet() == wire::Packet::InitialData || frame.packet() == wire::Packet::InitialMeta;
+    if (first)
         tcp.stream = frame.packet() == wire::Packet::InitialData ? wire::Stream::Data : wire::Stream::Meta;
+    heard_(host, tcp.stream, frame);
+    if (first) {
         reader.frames.begin(tcp.stream);
         reader.waits_for_agreement = tcp.stream == wire::Stream::Meta;
         return;
