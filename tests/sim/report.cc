@@ -9,8 +9,9 @@
 
 #include "commit.h"
 
-// There if the program was built for coverage.
-extern "C" void __gcov_dump(void) __attribute__((weak));
+#ifdef DRBD_SIM_COVERAGE
+extern "C" void __gcov_dump(void);
+#endif
 
 namespace drbd::sim {
 
@@ -53,8 +54,9 @@ void report_failure(const std::string& life, const std::string& complaint) {
 
 void leave_child(int status) {
     std::fflush(stdout);
-    if (__gcov_dump)
-        __gcov_dump();
+#ifdef DRBD_SIM_COVERAGE
+    __gcov_dump();
+#endif
     _exit(status);
 }
 
