@@ -8,6 +8,7 @@ Out: FOLDER/<fuzzer>/<name>, each in the form that the head of the fuzzer's sour
      The same files every time.
 """
 import gzip
+import re
 import struct
 import sys
 from pathlib import Path
@@ -142,6 +143,8 @@ COMMAND, WRITE, ACT, NETWORK, CONNECT, SAY, ANSWER, GO_ON, SETTLE = 0, 1, 3, 9, 
 ATTACH, DETACH, PRIMARY, SECONDARY, START, STOP, INVALIDATE, OUTDATE, INVALIDATE_REMOTE, NEW_UUID, CREATE_MD, LEAVE = range(12)
 DEADLINE, ADVANCE, ACCEPT, LOSE = 10, 11, 3, 8
 SAME, OLDER, NEWER, FRESH = 0, 1, 2, 3
+# In the order of the table of packets, which is that of their numbers (the handshake's last, not said here).
+PACKETS = re.findall(r'"(P_[A-Z0-9_]+)"', (TESTS.parent / "block-drbd/core/wire/packet_numbers.cc").read_text(encoding="utf-8"))
 
 
 def command(what, flag=0, volume=0):
@@ -158,6 +161,10 @@ def advance(which):
 
 def connect(kind, version=0, features=0, volumes=1):
     return bytes([CONNECT, version, features, 0] + [kind] * volumes)
+
+
+def say(name, *details, where=1, size=0, block_id=0, volume=0):
+    return bytes([SAY, PACKETS.index(name), volume, 0, where, size, block_id, *details, 0])
 
 
 def go_on(*details):
@@ -195,8 +202,39 @@ def event_sequence():
     yield "two-volumes", begin(shape=1, disks=((4, 3, 1, 0),) * 2) + command(ATTACH) + command(ATTACH, 0, 1) + up + \
         connect(SAME, volumes=2) + command(PRIMARY) + io + request(volume=1) * 4 + command(DETACH, 1, 1)
     yield "small-pool", begin(shape=2) + command(ATTACH) + command(PRIMARY) + io * 3
-    peer_writes = b"".join(bytes([SAY, 0, 0, 0, where, 0, 128, 0, 0, 0]) for where in (1, 1, 2, 200)) + bytes([SAY, 3, 0, 0, 0, 0, 0, 0])
+    peer_writes = b"".join(say("P_DATA", 0, 0, where=where, block_id=128) for where in (1, 1, 2, 200)) + say("P_BARRIER")
+    others = say("P_TRIM", 0, 64, block_id=128) + say("P_ZEROES", 4, 0, block_id=128) + say("P_DATA_REQUEST", where=2, block_id=130)
     yield "peer-writes", begin() + up + connect(SAME) + peer_writes * 3 + cut
+    yield "peer-writes-much", begin(more=2) + up + connect(SAME) + (peer_writes + others) * 3 + say("P_OUT_OF_SYNC")
+    for name, change in (("primary", (0, 1, 0, 0, 0, 0)), ("source", (1, 0, 11, 0, 0, 0)), ("target", (1, 0, 12, 0, 0, 0)),
+                         ("outdated", (2, 0, 0, 5, 0, 0)), ("end", (1, 0, 1, 0, 0, 0)), ("end-outdated", (7, 0, 1, 0, 5, 0))):
+        yield f"peer-asks-{name}", begin() + up + connect(SAME) + say("P_STATE_CHG_REQ", *change) + bitmap + source + cut
+        yield f"peer-asks-all-{name}", begin() + up + connect(SAME) + say("P_CONN_ST_CHG_REQ", *change) + advance(5) + cut
+    yield "shrink", begin(disks=((1, 0x80, 3),)) + up + connect(FRESH) + say("P_SIZES", 0, 0, where=216) + say("P_SIZES", 0, 0, where=200)
+    yield "update", begin() + up + connect(SAME) + say("P_PROTOCOL_UPDATE", 1, 0) + command(PRIMARY) + io
+    failing = bytes([18, 0]) + request() * 2 + bytes([ANSWER, 2, 0, ANSWER, 0, 0, ANSWER, 1, 0]) + request() + cut
+    yield "negative", begin() + up + connect(SAME) + command(PRIMARY) + failing + advance(8) + connect(OLDER) + source
+    no_space = bytes([17, 123]) + request(0, 200) + bytes([5, 0, 6, 0, 2, 0]) + bytes([17, 127]) + request(0, 210)
+    yield "no-space", begin() + command(ATTACH) + command(PRIMARY) + no_space
+    image_fails = bytes([17, 119]) + request() + request(1) + request(4) + bytes([4, 3, 0, 1, 3, 0, 1, 3, 0, 0]) + bytes([17, 127])
+    for pass_on in (0, 128):
+        yield f"image-fails-{pass_on}", begin(shape=pass_on) + up + connect(SAME) + command(PRIMARY) + image_fails * 2 + io
+    peer_io_fails = bytes([17, 111]) + peer_writes + bytes([7, 8, 0, 1, 7, 8, 0, 0, 7, 8, 1, 1]) * 2 + bytes([17, 127])
+    yield "peer-io-fails", begin() + up + connect(SAME) + peer_io_fails + cut
+    refused = bytes([18, 0]) + bitmap + go_on(11) + advance(4) + bytes([ANSWER, 7, 0, ANSWER, 15, 0, ANSWER, 1, 0, ANSWER, 0, 0]) * 3
+    yield "resync-target-refused", begin() + up + connect(NEWER) + refused + advance(4) * 2 + cut
+    held = bytes([16, 0, 1]) + request() + request(1) + advance(8) + advance(9) + bytes([16, 0, 0])
+    yield "drained", begin() + up + connect(SAME) + command(PRIMARY) + bytes([18, 0]) + held + command(STOP)
+    yield "outdated", begin() + command(ATTACH) + command(OUTDATE) + command(START) + advance(4) + connect(NEWER) + target
+    yield "alone-remote", begin() + command(ATTACH) + command(PRIMARY) + command(INVALIDATE_REMOTE) + io + up + connect(OLDER) + source
+    for policy in (3, 67):
+        for node in (4, 3, 0, 1), (4, 3, 4, 0):
+            yield f"split-brain-{policy}-{node[2]}", begin(net=(policy, 15), disks=(node,)) + up + connect(4) + bytes([10, 8, 1, 1, 0, 0, 0])
+    by_dial = command(ATTACH) + bytes([17, 126]) + command(START) + bytes([NETWORK, 0] * 2 + [NETWORK, 1, 0, 0]) + advance(4)
+    yield "dials", begin() + (by_dial + bytes([NETWORK, 0, NETWORK, 1, 0, 3, NETWORK, DEADLINE])) * 3 + cut
+    no_peer = command(PRIMARY) + command(DETACH, 1) + bytes([18, 0]) + request(1) * 3 + bytes([ANSWER, 3, 0, ANSWER, 0, 0])
+    yield "reads-from-peer", begin() + up + connect(SAME) + no_peer + cut + io
+    yield "skip-first-sync", begin(disks=((1, 0x80, 2),)) + up + connect(FRESH) + command(NEW_UUID, 1) + command(PRIMARY) + io
     by_hand = bytes([5, 0, 6, 0, 0]) * 4 + bytes([9, 0]) * 3 + bytes([4, 3, 0, 0]) * 4 + bytes([7, 8, 0, 0])
     yield "by-hand", begin(by_itself=127) + (command(ATTACH) + by_hand + command(PRIMARY) + by_hand + request()) * 2 + by_hand
     yield "leave", begin() + command(ATTACH) + command(PRIMARY) + io + command(LEAVE) + command(12) + io + command(15)

@@ -205,6 +205,13 @@ ByteVector Peer::payload_of(Packet packet, uint16_t volume, Input& input, uint32
     case Packet::ConnectionStateChangeReply:
         return bytes_of(wire::RawReply{static_cast<int8_t>(input.u8())});
     case Packet::AuthChallenge: return ByteVector(64, input.u8());
+    case Packet::Protocol:
+    case Packet::ProtocolUpdate: {
+        ByteVector payload = bytes_of(wire::RawProtocol{1u + input.u8() % 3u, input.u8() % 12u, 0u, 0u, 0u, 0u});
+        const char* name = parameters_.integrity_alg.text;
+        payload.insert(payload.end(), name, name + parameters_.integrity_alg.length() + 1);
+        return payload;
+    }
     default: break;
     }
     if (wire::is_block_ack(packet))

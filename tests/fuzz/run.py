@@ -27,7 +27,7 @@ SETUP = ["-Dfuzz=true", "-Dtests=disabled", "-Dtools=disabled", "-Db_sanitize=ad
 SECONDS_OF_ONE_INPUT = 60
 # Entropic scheduling costs more than these fuzzers' inputs do.
 OPTIONS = [f"-timeout={SECONDS_OF_ONE_INPUT}", "-rss_limit_mb=2048"]
-FUZZING = ["-entropic=0", "-len_control=10", "-print_final_stats=1"]
+FUZZING = ["-entropic=0", "-len_control=0", "-print_final_stats=1"]
 ENVIRONMENT = {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 
 
