@@ -31,8 +31,9 @@ Node::Node(const Setup& setup, PeerSide& peer)
     DRBD_ASSERT(core_);
     tell_time();
     for (unsigned v = 0; v < setup.volumes; v++) {
-        images_.emplace_back(setup.image_bytes);
-        metadata_.emplace_back(128 << 10);
+        constexpr uint64_t kMetadata = 96 << 10;  // superblock, ring and the bitmap of the largest image
+        images_.emplace_back(setup.image_bytes, setup.internal ? kMetadata : 0);
+        metadata_.emplace_back(kMetadata, setup.internal ? 0 : kMetadata);
         open(v);
     }
 }

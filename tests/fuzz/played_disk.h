@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A disk of which the end is kept, where internal metadata lies; what is
-// written before it is forgotten and reads as zero.  A small one is kept whole.
+// written before it is forgotten and reads as zero.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace drbd::fuzz {
 
 class PlayedDisk {
   public:
-    explicit PlayedDisk(uint64_t bytes) : bytes_(bytes), kept_(std::min(bytes, kKept)) {}
+    PlayedDisk(uint64_t bytes, uint64_t kept) : bytes_(bytes), kept_(std::min(bytes, kept)) {}
 
     uint64_t bytes() const { return bytes_; }
 
@@ -31,8 +31,6 @@ class PlayedDisk {
     }
 
   private:
-    static constexpr uint64_t kKept = 192 << 10;
-
     template <typename Function>
     void overlap(uint64_t offset, uint64_t length, Function&& function) const {
         DRBD_ASSERT(offset <= bytes_ && length <= bytes_ - offset);
