@@ -85,7 +85,7 @@ void Node::close(unsigned volume) {
         return;
     DrbdResourceStatus resource;
     drbd_resource_status(core_, &resource);
-    if (resource.operations_pending != 0)
+    if (resource.operations_pending != 0 || connection_status().unacknowledged != 0)
         return;
     while (drained_[volume] > 0)
         drain(volume, false);
