@@ -305,7 +305,9 @@ typedef struct DrbdDiskConfig {
  * is out of range or taken. */
 bool drbd_volume_open(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
 
-/* The volume must be Diskless with no operation pending and no request in flight. */
+/* The volume must be Diskless with no operation pending and no request in flight,
+ * those included that have completed and the peer has yet to confirm: after
+ * drbd_on_leave(), which waits for them, it is so. */
 void drbd_volume_close(DrbdResource *resource, unsigned volume);
 
 /* Size that the guest sees, in bytes: the agreed size while attached, the last

@@ -21,8 +21,11 @@ bool Node::fails(DiskFault kind) {
     const Options& o = world_.options();
     const double chance[] = {o.read_error, o.write_error, o.flush_error, o.metadata_error};
     const unsigned k = static_cast<unsigned>(kind);
-    return std::exchange(fails_next_[k], false) ||
-           (chance[k] > 0 && world_.decisions().disk_error(random_.chance(chance[k]), host_, k));
+    const bool failed = std::exchange(fails_next_[k], false) ||
+                        (chance[k] > 0 && world_.decisions().disk_error(random_.chance(chance[k]), host_, k));
+    if (failed)
+        world_.guest().on_disk_error(host_);
+    return failed;
 }
 
 // -------------------------------------------------------- metadata jobs --
