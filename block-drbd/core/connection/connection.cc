@@ -121,7 +121,8 @@ void Connection::go_up() {
     step_ = Step::Up;
     has_parameters_ = ping_due_ = false;
     peer_ = {};
-    end_expected_ms_ = UINT64_MAX;
+    end_expected_ms_ = data_end_ms_ = UINT64_MAX;
+    answer_to_end_expected_ = false;
     step_ends_ms_ = now_ms() + timeout_ms();
     sockets_[meta_].reader.agree(agreement);
     pings_.begin(config_, now_ms());
@@ -161,6 +162,10 @@ void Connection::check_keepalive(bool was_late) {
         link_.drop(ConnectionState::TearDown, "the peer has disconnected");
         return;
     }
+    if (now_ms() >= data_end_ms_) {
+        link_.drop(ConnectionState::BrokenPipe, "the peer closed the data stream and did not answer to the disconnect");
+        return;
+    }
     if (!has_parameters_ && now_ms() >= step_ends_ms_) {
         link_.drop(ConnectionState::Timeout, "the peer sent no P_PROTOCOL for %llu ms",
                    static_cast<unsigned long long>(timeout_ms()));
@@ -197,7 +202,7 @@ uint64_t Connection::next_deadline_ms() const {
         break;
     case Step::Handshaking: deadline = std::min(deadline, step_ends_ms_); break;
     case Step::Up:
-        deadline = std::min({deadline, end_expected_ms_, pings_.next_deadline_ms(),
+        deadline = std::min({deadline, end_expected_ms_, data_end_ms_, pings_.next_deadline_ms(),
                              watch_data_.next_deadline_ms(timeout_ms()), watch_meta_.next_deadline_ms(timeout_ms()),
                              has_parameters_ ? UINT64_MAX : step_ends_ms_});
         break;
@@ -242,6 +247,10 @@ void Connection::on_eof(unsigned number, const char* error) {
         return;
     }
     const char* stream = socket.use == SocketUse::Data ? "data" : "meta";
+    if (answer_to_end_expected_ && socket.use == SocketUse::Data) {
+        data_end_ms_ = std::min(data_end_ms_, now_ms() + config_.ping_timeout * 100);
+        return;
+    }
     if (end_expected_ms_ != UINT64_MAX)
         fail(ConnectionState::TearDown, "the peer has disconnected");
     else if (error)
