@@ -51,6 +51,7 @@ void Guest::begin(int host, bool licence) {
         histories_[v].begin_stint(source);
         unflushed_[v].clear();
     }
+    lost_promises_ = false;
     host_ = host;
     running_ = true;
     stint_++;
@@ -65,7 +66,7 @@ void Guest::begin(int host, bool licence) {
 // left this one's past.
 std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
     // Without protocol C only the own copy is promised.
-    if (generation_[volume] == 0 || (host != host_ && world_.options().protocol != DRBD_PROTOCOL_C))
+    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && world_.options().protocol != DRBD_PROTOCOL_C))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
@@ -79,6 +80,10 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
                        std::to_string(s) + " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
         }
     return "";
+}
+
+bool Guest::promises_both_copies() const {
+    return world_.options().protocol == DRBD_PROTOCOL_C;
 }
 
 void Guest::remember_generation(unsigned volume) {
@@ -209,19 +214,19 @@ void Guest::on_end(GuestRequest& r) {
     if (r.result != 0)
         failed_++;
     if (r.kind == DRBD_REQUEST_READ) {
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             if (const std::string wrong = check_read(history, r); !wrong.empty())
                 world_.complain(wrong);
         history.end_read(r.issued);
     } else if (r.kind == DRBD_REQUEST_FLUSH) {
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             flush_ended(r.volume, r);
         else  // what completed before is reported as lost, once
             std::erase_if(unflushed_[r.volume], [&](const Written& w) { return w.ended < r.issued; });
     } else {
         Written write = writes_.extract(r.write_id).mapped();
         history.end_write(write, r.result == 0);
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             write_ended(r.volume, write, r);
     }
     if (r.result != 0)

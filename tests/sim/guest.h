@@ -27,6 +27,7 @@ class Guest {
     bool is_running() const { return running_; }
     int host() const { return host_; }
     void on_process_died(int host, bool lost_cache);
+    void on_disk_error(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.
     void flush_all();
@@ -41,6 +42,7 @@ class Guest {
 
   private:
     const Disk* good_data(int host, unsigned volume) const;
+    bool promises_both_copies() const;
     void issue();
     void issue_later();
     void choose(GuestRequest& request);
@@ -59,6 +61,9 @@ class Guest {
     std::vector<uint64_t> hot_;
     bool running_ = false;
     bool endless_ = false;
+    // A and B promise the own copy, and that had an error: the guest goes on
+    // with the peer's, which may be older.
+    bool lost_promises_ = false;
     bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
     int host_ = -1;
     unsigned in_flight_ = 0;
