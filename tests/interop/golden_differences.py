@@ -11,8 +11,6 @@ Difference = collections.namedtuple('Difference', 'scenarios places line instead
 NOT_BUILT = [
     Difference('verify', 'ab', r'a# drbdsetup-84 verify .*', [], 'no online verify yet'),
     Difference('verify', 'ab', r'spoilt on b: .*', [], 'without a verify nobody would find it'),
-    Difference('csums.*', 'a', r'(b# drbdsetup-84 connect --csums-alg=sha1)', [r'\1 --csums-after-crash-only'],
-               'no resync by checksum yet: so the kernel target asks for the data themselves'),
     Difference('outdate', 'a', r'WFConnection Primary/Unknown UpToDate/Outdated \| StandAlone .*',
                ['WFConnection Primary/Unknown UpToDate/DUnknown | StandAlone Secondary/Unknown UpToDate/DUnknown',
                 'b# drbdsetup-84 outdate 0'],

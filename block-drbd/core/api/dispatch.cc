@@ -135,17 +135,17 @@ Result<void> DrbdResource::on_volume_packet(Volume& volume, const Frame& frame, 
         return resync.on_bitmap_packet(frame);
     case Packet::RsDataRequest:
     case Packet::RsThinRequest:
+    case Packet::CsumRsRequest:
         return resync.on_request(frame);
     case Packet::RsDataReply:
         return resync.on_reply(frame, buffer);
     case Packet::RsDeallocated:
         return resync.on_deallocated(frame);
-    case Packet::CsumRsRequest:
     case Packet::OvRequest:
     case Packet::OvReply:
     case Packet::OvResult:
     case Packet::RsIsInSync:
-        return unexpected(frame, "checksum resync and verify are not supported by this node");
+        return unexpected(frame, "verify is not supported by this node");
     default:
         break;
     }

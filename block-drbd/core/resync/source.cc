@@ -45,7 +45,11 @@ void ResyncSource::stop() {
 // ---- requests ----
 
 Result<void> ResyncSource::on_request(const wire::Frame& frame) {
-    const auto decoded = wire::decode_block_request(frame, parts_.peer_volume.capacity(), 0);
+    // A peer that resyncs by checksum says what it has (csums-alg).  Nobody here
+    // compares: the data are a good answer as well (spec 3.2).
+    const bool by_checksum = frame.packet() == wire::Packet::CsumRsRequest;
+    const auto decoded = wire::decode_block_request(frame, parts_.peer_volume.capacity(),
+                                                    by_checksum ? static_cast<uint32_t>(frame.tail.size()) : 0);
     if (!decoded)
         return decoded.error();
     SourceRequest* request = free_.pop_front();

@@ -54,7 +54,7 @@ class ResyncSource final : public RangeLockListener {
     bool is_running() const { return running_; }
     uint64_t failed_blocks() const { return failed_blocks_; }
 
-    Result<void> on_request(const wire::Frame& frame);  // P_RS_DATA_REQUEST, P_RS_THIN_REQ
+    Result<void> on_request(const wire::Frame& frame);  // P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST
     // P_RS_WRITE_ACK, P_NEG_ACK
     Result<void> on_ack(wire::Packet packet, const wire::BlockAck& ack);
 

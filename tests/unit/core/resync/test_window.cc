@@ -18,7 +18,7 @@ TEST(Resync, SizesOfEveryVersion) {
         SCOPED_TRACE("version " + std::to_string(version));
         Pair pair(version, 20480, {version, {version % 2 ? wire::kFeaturesKnown : 0}});
         pair.make_different(3);
-        pair.b.set_out_of_sync(Sector(0), Bytes(3 << 20));
+        pair.b.set_out_of_sync(Sector(0), Bytes(10 << 20));  // so that the window opens
         pair.exchange_bitmaps();
         ASSERT_TRUE(pair.run_to_the_end());
         EXPECT_EQ(pair.a.error, "");
@@ -84,7 +84,7 @@ TEST(Resync, TheWindowIsBounded) {
     pair.b.set_out_of_sync(Sector(0), Bytes(128 << 20));
     pair.b.resync.begin(Direction::Target);
     pair.b.pump();
-    EXPECT_EQ(pair.b.link.queued_data(), kResyncWindow.value >> 20);
+    EXPECT_EQ(pair.b.link.queued_data(), 4u) << "of a quarter of the first window each";
 
     Pair sparse(1, 262144, 0, {101, {}});
     sparse.linked = false;
@@ -124,7 +124,8 @@ TEST(Resync, FlushesAreBatched) {
     pair.b.set_out_of_sync(Sector(0), Bytes(64 << 20));
     pair.exchange_bitmaps();
     ASSERT_TRUE(pair.run_to_the_end());
-    EXPECT_EQ(pair.b.resync_writes, 64u);
+    EXPECT_GE(pair.b.resync_writes, 64u);
+    EXPECT_LE(pair.b.resync_writes, 80u) << "of 1 MiB but for the first";
     EXPECT_GE(pair.b.flushes, 4u);
     EXPECT_LE(pair.b.flushes, 20u);
 }

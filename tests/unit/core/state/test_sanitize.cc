@@ -29,10 +29,12 @@ State expected(int role, int peer, int conn, int disk, int pdsk) {
     if (conn > 10 && (disk <= 2 || pdsk <= 2))
         conn = 10;
     if (conn >= 10 && conn < 22) {
-        if (disk == 7 || disk == 5)
-            disk = 8;
-        if (pdsk == 7 || pdsk == 5)
-            pdsk = 8;
+        // A peer without a disk makes no outdated copy good (decision 0020).
+        const int own = disk, peers = pdsk;
+        if (own == 7 || own == 5)
+            disk = own == 5 && peers < 4 ? 4 : 8;
+        if (peers == 7 || peers == 5)
+            pdsk = peers == 5 && own < 4 ? 4 : 8;
     }
     switch (conn) {
     case 14: case 21: case 12: case 15: case 23:
