@@ -65,8 +65,11 @@ uint64_t Network::room(End end) {
 }
 
 void Network::send(End end, std::span<const uint8_t> bytes) {
-    if (!find(end) || bytes.empty())
+    const Half* own = find(end);
+    if (!own || bytes.empty())
         return;
+    if (tap_)
+        tap_->on_sent(end, own->host, bytes);
     std::vector<uint8_t> copy = take_buffer();
     copy.assign(bytes.begin(), bytes.end());
     queue_segment(other(end), std::move(copy), Segment::Data);

@@ -37,6 +37,15 @@ class LinkUser {
     ~LinkUser() = default;
 };
 
+// Who reads along: told of all that a process gave to the network.
+class LinkTap {
+  public:
+    virtual void on_sent(End end, int host, std::span<const uint8_t> bytes) = 0;
+
+  protected:
+    ~LinkTap() = default;
+};
+
 struct LinkTimes {
     Time latency = 100;      // one way
     Time jitter = 50;
@@ -49,6 +58,7 @@ class Network {
         : queue_(queue), trace_(trace), random_(random), times_(times) {}
 
     void set_user(int host, LinkUser* user) { hosts_[host].user = user; }
+    void set_tap(LinkTap* tap) { tap_ = tap; }
 
     // What a process does.
     void listen(int host, bool on) { hosts_[host].listening = on; }
@@ -113,6 +123,7 @@ class Network {
     Trace& trace_;
     Rng random_;
     LinkTimes times_;
+    LinkTap* tap_ = nullptr;
     Host hosts_[2];
     bool partitioned_ = false;
     std::vector<std::unique_ptr<Tcp>> connections_;

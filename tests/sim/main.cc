@@ -29,6 +29,7 @@ struct Arguments {
     std::string faults_text = "all";
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
+    std::string protocol;        // A, B or C; empty: the seed's
 };
 
 struct Totals {
@@ -43,8 +44,9 @@ char repeat_command[200];
 
 void remember(const Arguments& a, uint64_t seed, unsigned faults, const std::string& text) {
     (void)faults;
-    std::snprintf(repeat_command, sizeof repeat_command, "%s --seed %llu --requests %llu --faults %s --trace", program,
-                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(a.requests), text.c_str());
+    std::snprintf(repeat_command, sizeof repeat_command, "%s --seed %llu --requests %llu --faults %s%s%s --trace", program,
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(a.requests), text.c_str(),
+                  a.protocol.empty() ? "" : " --protocol ", a.protocol.c_str());
 }
 
 void on_crash(int signal) {
@@ -59,6 +61,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
     static const struct { const char* name; unsigned kind; } names[] = {
         {"none", 0}, {"kill", kFaultKill}, {"cut", kFaultCut}, {"power", kFaultPower}, {"disk", kFaultDisk},
         {"freeze", kFaultFreeze}, {"admin", kFaultAdmin}, {"failover", kFaultFailover}, {"all", kFaultAll},
+        {"stuck", kFaultStuck},
     };
     kinds = 0;
     size_t at = 0;
@@ -81,14 +84,15 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
 void usage() {
     std::printf(
         "Usage: %s [--seed N] [--seeds COUNT] [--seconds S] [--jobs N] [--requests N]\n"
-        "       [--faults LIST] [--trace] [--twice] [--keep-going] [--list FILE]\n"
+        "       [--faults LIST] [--protocol P] [--trace] [--twice] [--keep-going] [--list FILE]\n"
         "Simulates two nodes from each seed and checks the promises of docs/SIMULATOR.md.\n"
         "  --seed N       the first seed (1); `random` draws one\n"
         "  --seeds N      so many, one after the other (1)\n"
         "  --seconds S    end after this time, whatever --seeds says\n"
         "  --jobs N       processes at a time (1)\n"
         "  --requests N   of the guest, in each run (2000)\n"
-        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all)\n"
+        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all); and stuck\n"
+        "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
         "  --keep-going   go on after a failure\n"
@@ -102,7 +106,9 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
     Arguments for_command = a;
     for_command.requests = requests;
     remember(for_command, seed, faults, faults_text);
-    const Options options = swarm(seed, faults, requests);
+    Options options = swarm(seed, faults, requests);
+    if (!a.protocol.empty())
+        options.protocol = a.protocol == "A" ? DRBD_PROTOCOL_A : a.protocol == "B" ? DRBD_PROTOCOL_B : DRBD_PROTOCOL_C;
     uint64_t hash = 0;
     for (int round = 0; round < (a.twice ? 2 : 1); round++) {
         World world(seed, options, a.trace);
@@ -262,7 +268,7 @@ int main(int argc, char** argv) {
         {"seconds", required_argument, nullptr, 't'}, {"jobs", required_argument, nullptr, 'j'},
         {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
         {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
-        {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+        {"protocol", required_argument, nullptr, 'p'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
     };
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
@@ -283,11 +289,13 @@ int main(int argc, char** argv) {
         case '2': a.twice = true; break;
         case 'k': a.keep_going = true; break;
         case 'l': a.list = optarg; break;
+        case 'p': a.protocol = optarg; break;
         case 'h': usage(); return 0;
         default: usage(); return 2;
         }
     }
-    if (!parse_faults(a.faults_text, a.faults) || optind != argc) {
+    const bool protocol_is_known = a.protocol.empty() || (a.protocol.size() == 1 && std::strchr("ABC", a.protocol[0]));
+    if (!parse_faults(a.faults_text, a.faults) || !protocol_is_known || optind != argc) {
         usage();
         return 2;
     }

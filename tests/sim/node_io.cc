@@ -109,6 +109,7 @@ void Node::job_done(unsigned volume, int result) {
     jobs_[volume] = {};
     if (result != 0)
         world_.trace().line(host_, "job-failed", volume);
+    world_.on_metadata_written(*this, volume);
     drbd_on_job_done(core_, volume, result);
     kick();
 }
@@ -128,6 +129,7 @@ void Node::peer_io(const DrbdPeerIo& io) {
         world_.on_peer_write(*this, io, values);
     } else if (io.kind == DRBD_PEER_ZEROES) {
         values.assign(io.bytes / 512, 0);
+        world_.on_peer_write(*this, io, values);
     }
     if (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES) {
         if ((io.offset + io.bytes) / 512 > disk.image().sectors()) {
