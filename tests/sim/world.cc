@@ -271,7 +271,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
             complain(wrong);
-    if (std::strcmp(change.field, "connection") != 0 || std::strcmp(change.new_value, "SyncTarget") != 0)
+    // A and B let a write complete that the next Primary need not have.
+    if (options_.protocol != DRBD_PROTOCOL_C || std::strcmp(change.field, "connection") != 0 ||
+        std::strcmp(change.new_value, "SyncTarget") != 0)
         return;
     if (const std::string wrong = direction_.on_target(host, volume, guest_.history(volume), node.disk(volume), nodes_[1 - host]->disk(volume));
         !wrong.empty())

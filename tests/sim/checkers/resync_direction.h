@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Promise: a node becomes the target of a resync only if every write that
+// Promise (protocol C): a node becomes the target of a resync only if every write that
 // completed on it is in the source's history, or somebody has said that its data
 // may go: create-md or invalidate here, invalidate-remote or a forced promotion
 // there, connect with discard-my-data.
