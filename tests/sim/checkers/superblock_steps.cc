@@ -58,8 +58,8 @@ bool reaches(const Uuids& from, const Uuids& to, bool inconsistent, bool own, un
         if (!same(from.bitmap, kJustCreated))
             generation = pushed(from, from.current);
         generation.current = fresh;
-        // An Inconsistent disk makes none.
-        if (!inconsistent && reaches(generation, to, inconsistent, true, steps - 1))
+        // An Inconsistent disk gets one by the administrator's word alone.
+        if (inconsistent ? same(generation, to) : reaches(generation, to, inconsistent, true, steps - 1))
             return true;
         if (reaches(pushed(from, fresh), to, inconsistent, true, steps - 1))
             return true;
