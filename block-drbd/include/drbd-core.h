@@ -97,7 +97,9 @@ uint32_t drbd_resource_pending(const DrbdResource *resource);
  *
  * Time is the caller's monotonic clock in milliseconds.  drbd_on_time() tells
  * it; it is called at the deadline or soon after, and before any other event of
- * the network, so that the core always knows about when it is.
+ * the network.  drbd_on_clock() before everything else that may send, a guest's
+ * request or a command: a timeout that began at the last event of the network
+ * would end too early after a silence.
  */
 
 typedef enum DrbdProtocol { DRBD_PROTOCOL_A = 1, DRBD_PROTOCOL_B = 2, DRBD_PROTOCOL_C = 3 } DrbdProtocol;
@@ -160,6 +162,8 @@ uint64_t drbd_on_connect(DrbdResource *resource, bool discard_my_data, char erro
 uint64_t drbd_on_disconnect(DrbdResource *resource, bool force, char error[DRBD_ERROR_SIZE]);
 
 void drbd_on_time(DrbdResource *resource, uint64_t now_ms);
+/* What the clock says, and no more: nothing falls due by it. */
+void drbd_on_clock(DrbdResource *resource, uint64_t now_ms);
 /* When drbd_on_time() must be called next; UINT64_MAX: no need. */
 uint64_t drbd_next_deadline_ms(DrbdResource *resource);
 
@@ -301,7 +305,9 @@ typedef struct DrbdDiskConfig {
  * is out of range or taken. */
 bool drbd_volume_open(DrbdResource *resource, unsigned volume, char error[DRBD_ERROR_SIZE]);
 
-/* The volume must be Diskless with no operation pending and no request in flight. */
+/* The volume must be Diskless with no operation pending and no request in flight,
+ * those included that have completed and the peer has yet to confirm: after
+ * drbd_on_leave(), which waits for them, it is so. */
 void drbd_volume_close(DrbdResource *resource, unsigned volume);
 
 /* Size that the guest sees, in bytes: the agreed size while attached, the last

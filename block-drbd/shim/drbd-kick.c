@@ -27,6 +27,9 @@ enum { DRBD_WAKES_AT_ONCE = 32 };
 void drbd_lock(DrbdObject *obj)
 {
     qemu_mutex_lock(&obj->lock);
+    if (obj->core) {
+        drbd_on_clock(obj->core, drbd_net_now());
+    }
 }
 
 /* The workers that sleep and have a job; the bit is cleared by waking. */

@@ -23,11 +23,6 @@ enum {
     DRBD_NET_PATIENCE = 8,  /* turns of the loop */
 };
 
-static uint64_t drbd_net_now(void)
-{
-    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-}
-
 uint32_t drbd_net_pending(DrbdObject *obj, uint32_t pending)
 {
     if (!obj->net.running) {

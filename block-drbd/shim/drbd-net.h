@@ -148,6 +148,12 @@ void drbd_net_destroy(DrbdObject *obj);
 /* With the first node and after the last; main thread.  Stop polls. */
 void drbd_net_start(DrbdObject *obj);
 void drbd_net_stop(DrbdObject *obj);
+/* The clock of the core. */
+static inline uint64_t drbd_net_now(void)
+{
+    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+}
+
 /* With the lock held: what of @pending is to be done here now. */
 uint32_t drbd_net_pending(DrbdObject *obj, uint32_t pending);
 /* Around every event in ctx; enter takes the lock, leave lets it go. */

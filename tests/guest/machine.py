@@ -118,6 +118,11 @@ class Machine(Daemon):
         super().kill()
         self.channel.close()
 
+    def log(self, lines=60):
+        """What QEMU said, and the end of what the guest's kernel said."""
+        console = '\n'.join(self.console().splitlines()[-15:]) if os.path.exists(self.path('console')) else ''
+        return '%s\n--- console ---\n%s' % (super().log(lines), console)
+
     def console(self):
         with open(self.path('console'), encoding='utf-8', errors='replace') as console:
             return console.read()

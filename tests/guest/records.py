@@ -67,9 +67,10 @@ class RecordLog:
         with self._changed:
             while len(self._acked) < count:
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self.unexpected:
                     raise TimeoutError('%d records acknowledged after %d s, %d were expected; %s'
-                                       % (len(self._acked), timeout, count, self.unexpected))
+                                       % (len(self._acked), time.monotonic() - deadline + timeout, count,
+                                          self.unexpected))
                 self._changed.wait(left)
 
     def next_number(self):

@@ -160,6 +160,9 @@ def test_kill_storage_daemon(workspace, guest_image):
             boot_and_check(guest, log)
             assert guest.quit() == 0
         assert daemon.quit() == 0
+    except BaseException:
+        print('--- log of the daemon ---', daemon.log(), sep='\n')
+        raise
     finally:
         daemon.kill()
     assert log.count() >= 3 * RECORDS_PER_ROUND

@@ -20,7 +20,7 @@ from peer import KernelPeer, make_disk
 MIB = 1 << 20
 HERE_IN_GUEST, HOST_IN_GUEST, PORT = '10.0.2.15', '10.0.2.2', 7788
 # Emulation is slow: the kernel's answer to a ping may take its time.
-KERNEL_NET = '--connect-int=1 --ping-int=2 --ping-timeout=30 --timeout=40'
+KERNEL_NET = '--connect-int=1 --ping-int=2 --ping-timeout=30 --timeout=40 --socket-check-timeout=2'
 OURS = {'ping-timeout': 30, 'ping-int': 2, 'connect-int': 1, 'timeout': 40, 'ko-count': 3,
         'socket-check-timeout': 2}
 ESTABLISHED = ('Connected', 'SyncSource', 'SyncTarget', 'WFBitMapS', 'WFBitMapT')
@@ -59,6 +59,18 @@ class Kernel(KernelPeer):
             self.new_minor(volume)
             self.attach(self.disk(volume), volume=volume, options=options)
 
+    def restore(self, current, size, options=''):
+        """Volume 0 is UpToDate in this generation, with nothing out of sync: what two nodes need to meet
+        without a sync below protocol 90."""
+        self.sh('drbdsetup-84 down r0')
+        uuids = ' '.join('0x%016X;' % uuid for uuid in (current, 0, 0, 0))
+        self.sh("""echo 'version "v08"; uuid { %s flags 0x00000011; }
+                la-size-sect %d; bm-byte-per-bit 4096; device-uuid 0x%016X; la-peer-max-bio-size 0;
+                al-stripes 1; al-stripe-size-4k 8; bm { %d times 0x%016X; }' > /tmp/md
+                drbdmeta --force 0 v08 %s internal restore-md /tmp/md"""
+                % (uuids, data_bytes(size, True) // 512, 0, size >> 18, 0, self.disk(0)))
+        self.up(1, options, create=False)
+
     def connect(self, options='', discard=False):
         self.sh('drbdsetup-84 connect r0 ipv4:%s:%d ipv4:%s:%d %s %s %s'
                 % (HERE_IN_GUEST, PORT, HOST_IN_GUEST, self.target_port, KERNEL_NET, options,
@@ -80,6 +92,15 @@ class Kernel(KernelPeer):
 
     def secondary(self):
         self.sh(';'.join('drbdsetup-84 secondary %d || exit' % v for v in range(self.volumes)))
+
+    @contextlib.contextmanager
+    def captured(self, path):
+        """What goes over its wire meanwhile."""
+        self.qmp.raw('object-add', {'qom-type': 'filter-dump', 'id': 'capture', 'netdev': 'n0', 'file': str(path)})
+        try:
+            yield
+        finally:
+            self.qmp.raw('object-del', {'id': 'capture'})
 
     def wait(self, condition, what, timeout=60):
         deadline = time.monotonic() + timeout

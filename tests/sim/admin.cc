@@ -24,19 +24,28 @@ Admin::Admin(World& world, Rng random) : world_(world), random_(random) {
 }
 
 void Admin::begin() {
-    again(300 * kMillisecond, &Admin::tick);
+    again(300 * kMillisecond, Source::Tick, &Admin::tick);
     if (world_.options().failover_every != 0)
-        again(world_.options().failover_every, &Admin::fail_over);
+        again(world_.options().failover_every, Source::FailOver, &Admin::fail_over);
     if (world_.options().command_every != 0)
-        again(world_.options().command_every, &Admin::command);
+        again(world_.options().command_every, Source::Command, &Admin::command);
 }
 
-void Admin::again(Time mean, void (Admin::*what)()) {
-    world_.queue().after(1 + random_.exponential(mean), [this, mean, what] {
+void Admin::take_over(int primary, const bool formatted[2], bool initialised) {
+    for (int h = 0; h < 2; h++)
+        host_[h].formatted.assign(world_.options().volumes, formatted[h]);
+    primary_ = primary;
+    initialised_ = ever_well_ = initialised;
+}
+
+void Admin::again(Time mean, Source source, void (Admin::*what)()) {
+    world_.decisions().next(interval_of(source), random_);
+    world_.queue().after(1 + random_.exponential(mean), [this, mean, source, what] {
         if (world_.is_over() || (repairing_ && what != &Admin::tick))
             return;
-        (this->*what)();
-        again(mean, what);
+        if (world_.decisions().next(source, random_) || source == Source::Tick)
+            (this->*what)();
+        again(mean, source, what);
     });
 }
 

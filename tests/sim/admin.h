@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "decisions.h"
 #include "event_queue.h"
 #include "rng.h"
 
@@ -22,6 +23,9 @@ class Admin {
     Admin(World& world, Rng random);
 
     void begin();
+    // Goes on from what somebody else did: who shall be Primary, which disks have
+    // metadata, and whether there has been good data.
+    void take_over(int primary, const bool formatted[2], bool initialised);
     // Faults are over: no more commands at random, mend at once.
     void repair();
     // The guest is stopped for good.
@@ -61,7 +65,7 @@ class Admin {
     bool needs_force(int host) const;
     void drain_for(int host, Time time);
     void end_drains(int host);
-    void again(Time mean, void (Admin::*what)());
+    void again(Time mean, Source source, void (Admin::*what)());
 
     World& world_;
     Rng random_;

@@ -118,22 +118,24 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
 
 void Faults::begin() {
     const Options& o = world_.options();
-    every(o.kill_every, &Faults::kill);
-    every(o.power_every, &Faults::power);
-    every(o.freeze_every, &Faults::freeze);
-    every(o.cut_every, &Faults::cut);
-    every(o.stall_every, &Faults::stall);
-    every(o.partition_every, &Faults::partition);
+    every(o.kill_every, Source::Kill, &Faults::kill);
+    every(o.power_every, Source::Power, &Faults::power);
+    every(o.freeze_every, Source::Freeze, &Faults::freeze);
+    every(o.cut_every, Source::Cut, &Faults::cut);
+    every(o.stall_every, Source::Stall, &Faults::stall);
+    every(o.partition_every, Source::Partition, &Faults::partition);
 }
 
-void Faults::every(Time mean, void (Faults::*what)()) {
+void Faults::every(Time mean, Source source, void (Faults::*what)()) {
     if (mean == 0)
         return;
-    world_.queue().after(random_.exponential(mean), [this, mean, what] {
+    world_.decisions().next(interval_of(source), random_);
+    world_.queue().after(random_.exponential(mean), [this, mean, source, what] {
         if (stopped_ || world_.is_over())
             return;
-        (this->*what)();
-        every(mean, what);
+        if (world_.decisions().next(source, random_))
+            (this->*what)();
+        every(mean, source, what);
     });
 }
 

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
+#include "decisions.h"
 #include "drbd-core.h"
 #include "event_queue.h"
 #include "link.h"
@@ -42,6 +44,8 @@ struct Options {
     unsigned version_max = 101;
     bool features_given = false;
     uint32_t features = 0;
+    std::string secret[2];            // of each host; empty: no authentication
+    bool integrity = false;           // digests of all data
     unsigned timeout = 60, ping_timeout = 5, connect_int = 3, ping_int = 10, ko_count = 7, max_epoch_size = 0, max_buffers = 0;
     unsigned drain_timeout = 0;       // 0: ko-count times timeout
     double small_reads = 0, short_sends = 0.02, late_sends = 0.1;
@@ -73,7 +77,7 @@ class Faults {
     void stop();  // and mend what can be mended
 
   private:
-    void every(Time mean, void (Faults::*what)());
+    void every(Time mean, Source source, void (Faults::*what)());
     void kill();
     void power();
     void freeze();

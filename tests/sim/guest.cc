@@ -53,6 +53,7 @@ void Guest::begin(int host, bool licence) {
         histories_[v].begin_stint(source);
         unflushed_[v].clear();
     }
+    lost_promises_ = false;
     host_ = host;
     running_ = true;
     world_.wire().on_guest_begins();
@@ -70,7 +71,7 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
     // A promises the own copy alone; B also what the peer's process had received.
     const DrbdProtocol protocol = world_.options().protocol;
     const bool other_died = protocol == DRBD_PROTOCOL_A || (protocol == DRBD_PROTOCOL_B && world_.node(host).incarnation() != peer_process_);
-    if (generation_[volume] == 0 || (host != host_ && other_died))
+    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && other_died))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
@@ -84,6 +85,10 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
                        std::to_string(s) + " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
         }
     return "";
+}
+
+bool Guest::promises_both_copies() const {
+    return world_.options().protocol == DRBD_PROTOCOL_C;
 }
 
 void Guest::remember_generation(unsigned volume) {
@@ -114,6 +119,7 @@ void Guest::on_process_died(int host, bool lost_cache) {
 
 void Guest::issue_later() {
     const Options& o = world_.options();
+    world_.decisions().next(Source::Think, random_);
     const bool pauses = o.pause != 0 && random_.below(kRequestsPerPause) == 0;
     world_.queue().after(random_.exponential(pauses ? o.pause : o.think), [this, stint = stint_] {
         if (stint == stint_)
@@ -162,11 +168,25 @@ void Guest::issue() {
         });
         return;
     }
-    if (!endless_ && started_ >= world_.options().requests)
+    if (!endless_ && started_ >= world_.decisions().requests(world_.options().requests))
         return;
+    // A life that is repeated is not made earlier than it was.
+    if (const Time then = world_.decisions().next_request(); then > world_.queue().now()) {
+        world_.queue().at(then, [this, stint = stint_] {
+            if (stint == stint_)
+                issue();
+        });
+        return;
+    }
+    const bool happens = world_.decisions().next(Source::Request, random_);
     auto request = std::make_unique<GuestRequest>();
     choose(*request);
-    issue(std::move(request));
+    if (happens) {
+        issue(std::move(request));
+        return;
+    }
+    started_++;
+    issue_later();
 }
 
 void Guest::issue(std::unique_ptr<GuestRequest> request) {
@@ -202,12 +222,12 @@ void Guest::on_end(GuestRequest& r) {
     if (r.result != 0)
         failed_++;
     if (r.kind == DRBD_REQUEST_READ) {
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             if (const std::string wrong = check_read(history, r); !wrong.empty())
                 world_.complain(wrong);
         history.end_read(r.issued);
     } else if (r.kind == DRBD_REQUEST_FLUSH) {
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             flush_ended(r.volume, r);
         else  // what completed before is reported as lost, once
             std::erase_if(unflushed_[r.volume], [&](const Written& w) { return w.ended < r.issued; });
@@ -215,7 +235,7 @@ void Guest::on_end(GuestRequest& r) {
         Written write = writes_.extract(r.write_id).mapped();
         history.end_write(write, r.result == 0);
         world_.wire().on_write_completed(write.write_id);
-        if (r.result == 0)
+        if (r.result == 0 && !lost_promises_)
             write_ended(r.volume, write, r);
     }
     if (r.result != 0)

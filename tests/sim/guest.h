@@ -27,9 +27,12 @@ class Guest {
     bool is_running() const { return running_; }
     int host() const { return host_; }
     void on_process_died(int host, bool lost_cache);
+    void on_disk_error(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.
     void flush_all();
+    // One request, on the host where it runs.
+    void issue(std::unique_ptr<GuestRequest> request);
 
     const History& history(unsigned volume) const { return histories_[volume]; }
     uint64_t started() const { return started_; }
@@ -39,8 +42,8 @@ class Guest {
 
   private:
     const Disk* good_data(int host, unsigned volume) const;
+    bool promises_both_copies() const;
     void issue();
-    void issue(std::unique_ptr<GuestRequest> request);
     void issue_later();
     void choose(GuestRequest& request);
     std::string check_stint(int host, unsigned volume, const Disk& source);
@@ -59,6 +62,9 @@ class Guest {
     std::vector<uint64_t> hot_;
     bool running_ = false;
     bool endless_ = false;
+    // A and B promise the own copy, and that had an error: the guest goes on
+    // with the peer's, which may be older.
+    bool lost_promises_ = false;
     bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
     int host_ = -1;
     unsigned in_flight_ = 0;

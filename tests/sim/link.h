@@ -12,6 +12,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -37,15 +38,6 @@ class LinkUser {
     ~LinkUser() = default;
 };
 
-// Who reads along: told of all that a process gave to the network.
-class LinkTap {
-  public:
-    virtual void on_sent(End end, int host, std::span<const uint8_t> bytes) = 0;
-
-  protected:
-    ~LinkTap() = default;
-};
-
 struct LinkTimes {
     Time latency = 100;      // one way
     Time jitter = 50;
@@ -58,7 +50,10 @@ class Network {
         : queue_(queue), trace_(trace), random_(random), times_(times) {}
 
     void set_user(int host, LinkUser* user) { hosts_[host].user = user; }
-    void set_tap(LinkTap* tap) { tap_ = tap; }
+
+    // Somebody reads along what processes send.
+    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes)>;
+    void add_tap(Tap tap) { taps_.push_back(std::move(tap)); }
 
     // What a process does.
     void listen(int host, bool on) { hosts_[host].listening = on; }
@@ -82,6 +77,7 @@ class Network {
     void stall(End end, Time until);              // nothing comes in here until then
     void cut(End end, bool reset, bool both_ways); // an end of the stream, after some of what is under way
     void silence(End end);                        // what is sent here goes nowhere
+    void corrupt_next(int host) { corrupts_[host] = true; }  // a bit of the next large piece that it sends
     std::vector<End> live_ends() const;
 
   private:
@@ -123,9 +119,10 @@ class Network {
     Trace& trace_;
     Rng random_;
     LinkTimes times_;
-    LinkTap* tap_ = nullptr;
+    std::vector<Tap> taps_;
     Host hosts_[2];
     bool partitioned_ = false;
+    bool corrupts_[2] = {false, false};
     std::vector<std::unique_ptr<Tcp>> connections_;
     std::vector<std::vector<uint8_t>> buffers_;
 };

@@ -7,13 +7,15 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "report.h"
+#include "script/play.h"
+#include "shrink.h"
 #include "world.h"
 
 namespace {
@@ -30,6 +32,9 @@ struct Arguments {
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
     std::string protocol;        // A, B or C; empty: the seed's
+    bool shrink = false;
+    std::string without;         // decisions that are left out
+    PlayOptions play;            // scripts, instead of seeds
 };
 
 struct Totals {
@@ -38,23 +43,19 @@ struct Totals {
 };
 
 const char* program = "drbd-sim";
+constexpr double kShrinkSeconds = 120;
 
-// For the handler of a signal: which run it was.
-char repeat_command[200];
-
-void remember(const Arguments& a, uint64_t seed, unsigned faults, const std::string& text) {
-    (void)faults;
-    std::snprintf(repeat_command, sizeof repeat_command, "%s --seed %llu --requests %llu --faults %s%s%s --trace", program,
-                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(a.requests), text.c_str(),
-                  a.protocol.empty() ? "" : " --protocol ", a.protocol.c_str());
+// `--trace` is for the caller to add.
+std::string command_of(const Arguments& a, uint64_t seed, uint64_t requests, const std::string& faults) {
+    return std::string(program) + " --seed " + std::to_string(seed) + " --requests " + std::to_string(requests) + " --faults " + faults +
+           (a.protocol.empty() ? "" : " --protocol " + a.protocol);
 }
 
-void on_crash(int signal) {
-    char text[300];
-    const int n = std::snprintf(text, sizeof text, "\nFAILED: the core ended with signal %d\nrepeat: %s\n", signal, repeat_command);
-    (void)!write(2, text, static_cast<size_t>(n));
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
+Options options_of(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults) {
+    Options options = swarm(seed, faults, requests);
+    if (!a.protocol.empty())
+        options.protocol = a.protocol == "A" ? DRBD_PROTOCOL_A : a.protocol == "B" ? DRBD_PROTOCOL_B : DRBD_PROTOCOL_C;
+    return options;
 }
 
 bool parse_faults(const std::string& text, unsigned& kinds) {
@@ -95,23 +96,34 @@ void usage() {
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
+        "  --shrink       make the life of --seed short, as long as it fails\n"
+        "  --without LIST leave decisions out, as --shrink says it\n"
         "  --keep-going   go on after a failure\n"
         "  --list FILE    lines `SEED REQUESTS FAULTS`: the kept seeds\n"
+        "       %s --script FILE|FOLDER ... [--update] [--inject all|FAULT|FAULT@LINES] [--trace]\n"
+        "  --script FILE  play a scenario and compare its trace; a folder: all *.txt of it\n"
+        "  --update       write what happened into the file as its expectation\n"
+        "  --inject WHAT  play it again with one fault more, at each point of its trace\n"
         "The exit status is 0 if every promise held, 1 if one was broken, 2 for wrong usage.\n",
-        program);
+        program, program);
 }
 
 // One seed.  Prints what is wrong; false then.
 bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults, const std::string& faults_text, Totals& totals) {
-    Arguments for_command = a;
-    for_command.requests = requests;
-    remember(for_command, seed, faults, faults_text);
-    Options options = swarm(seed, faults, requests);
-    if (!a.protocol.empty())
-        options.protocol = a.protocol == "A" ? DRBD_PROTOCOL_A : a.protocol == "B" ? DRBD_PROTOCOL_B : DRBD_PROTOCOL_C;
+    set_repeat_command(command_of(a, seed, requests, faults_text) + " --trace");
+    const Options options = options_of(a, seed, requests, faults);
+    Record record;
+    Mask mask;
+    if (!a.without.empty()) {
+        Mask::parse(a.without, mask);
+        record_life({seed, options}, record);
+        set_repeat_command(command_of(a, seed, requests, faults_text) + " --without " + a.without + " --trace");
+    }
     uint64_t hash = 0;
     for (int round = 0; round < (a.twice ? 2 : 1); round++) {
         World world(seed, options, a.trace);
+        if (!a.without.empty())
+            world.decisions().repeat(record, mask);
         world.run();
         totals.requests += world.guest().started();
         totals.writes += world.guest().writes_completed();
@@ -129,8 +141,7 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
                         static_cast<unsigned long long>(hash), static_cast<unsigned long long>(world.queue().events()),
                         static_cast<double>(world.queue().now()) / 1e6);
         if (!complaint.empty()) {
-            std::printf("FAILED: seed %llu: %s\nrepeat: %s\n", static_cast<unsigned long long>(seed), complaint.c_str(), repeat_command);
-            std::fflush(stdout);
+            report_failure("seed " + std::to_string(seed), complaint);
             totals.failed++;
             totals.seeds++;
             return false;
@@ -138,6 +149,25 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
     }
     totals.seeds++;
     return true;
+}
+
+// Finds the shortest life of a seed that fails as the whole does.
+int run_shrink(const Arguments& a) {
+    const Shrunk shrunk = shrink({a.seed, options_of(a, a.seed, a.requests, a.faults)}, a.seconds > 0 ? a.seconds : kShrinkSeconds);
+    if (shrunk.complaint.empty()) {
+        std::printf("seed %llu does not fail\n", static_cast<unsigned long long>(a.seed));
+        return 0;
+    }
+    std::printf("the whole life: %s\n", shrunk.complaint.c_str());
+    for (unsigned s = 0; s < kMaskable; s++)
+        if (shrunk.all[s] != 0)
+            std::printf("  %-16s %llu of %llu\n", Mask::name(static_cast<Source>(s)), static_cast<unsigned long long>(shrunk.left[s]),
+                        static_cast<unsigned long long>(shrunk.all[s]));
+    std::printf("%u lives tried\n", shrunk.lives);
+    set_repeat_command(command_of(a, a.seed, a.requests, a.faults_text) +
+                       (shrunk.mask.empty() ? "" : " --without " + shrunk.mask.text()) + " --trace");
+    report_failure("seed " + std::to_string(a.seed) + ", shortened", shrunk.shortest);
+    return 1;
 }
 
 void add(Totals& to, const Totals& own) {
@@ -165,7 +195,7 @@ bool in_child(Totals& totals, F&& function) {
         const bool good = function(own);
         std::fflush(stdout);
         (void)!write(ends[1], &own, sizeof own);
-        _exit(good ? 0 : 1);
+        leave_child(good ? 0 : 1);
     }
     close(ends[1]);
     Totals own;
@@ -237,7 +267,7 @@ bool run_jobs(const Arguments& a, Totals& totals) {
             const bool good = run_seeds(a, job, a.jobs, own);
             std::fflush(stdout);
             (void)!write(ends[1], &own, sizeof own);
-            _exit(good ? 0 : 1);
+            leave_child(good ? 0 : 1);
         }
         close(ends[1]);
         children.push_back({pid, ends[0]});
@@ -268,7 +298,9 @@ int main(int argc, char** argv) {
         {"seconds", required_argument, nullptr, 't'}, {"jobs", required_argument, nullptr, 'j'},
         {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
         {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
-        {"protocol", required_argument, nullptr, 'p'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+        {"script", required_argument, nullptr, 'S'}, {"inject", required_argument, nullptr, 'I'},
+        {"protocol", required_argument, nullptr, 'p'}, {"shrink", no_argument, nullptr, 'H'}, {"without", required_argument, nullptr, 'W'},
+        {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
     };
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
@@ -290,18 +322,31 @@ int main(int argc, char** argv) {
         case 'k': a.keep_going = true; break;
         case 'l': a.list = optarg; break;
         case 'p': a.protocol = optarg; break;
+        case 'S': a.play.paths.push_back(optarg); break;
+        case 'I': a.play.inject = optarg; break;
+        case 'H': a.shrink = true; break;
+        case 'W': a.without = optarg; break;
+        case 'U': a.play.update = true; break;
         case 'h': usage(); return 0;
         default: usage(); return 2;
         }
     }
     const bool protocol_is_known = a.protocol.empty() || (a.protocol.size() == 1 && std::strchr("ABC", a.protocol[0]));
-    if (!parse_faults(a.faults_text, a.faults) || !protocol_is_known || optind != argc) {
+    Mask mask;
+    if (!parse_faults(a.faults_text, a.faults) || !protocol_is_known || !Mask::parse(a.without, mask) || optind != argc) {
         usage();
         return 2;
     }
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
-    for (int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
-        std::signal(signal, on_crash);
+    report_signals();
+    if (!a.play.paths.empty()) {
+        a.play.program = program;
+        a.play.trace = a.trace;
+        a.play.jobs = std::max(a.jobs, 1u);
+        return play_scripts(a.play);
+    }
+    if (a.shrink)
+        return run_shrink(a);
     const auto begin = std::chrono::steady_clock::now();
     Totals totals;
     const bool good = !a.list.empty() ? run_list(a, totals) : a.jobs > 1 ? run_jobs(a, totals) : run_seeds(a, 0, 1, totals);

@@ -3,8 +3,10 @@
 #include "node.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
+#include "played_digest.h"
 #include "world.h"
 
 namespace drbd::sim {
@@ -60,9 +62,33 @@ void Node::start() {
     net.max_buffers = o.max_buffers;
     net.resync_rate = 1 << 20;
     net.c_max_rate = 4 << 20;
+    set_crypto(net);
     if (!drbd_on_net_config(core_, &net, error))
         world_.complain(std::string("net config refused: ") + error);
     kick();
+}
+
+void Node::set_crypto(DrbdNetConfig& net) {
+    const Options& o = world_.options();
+    if (o.integrity) {
+        std::snprintf(net.data_integrity_alg, sizeof net.data_integrity_alg, "played");
+        net.integrity_digest_size = kPlayedDigestSize;
+    }
+    if (o.secret[host_].empty())
+        return;
+    std::snprintf(net.cram_hmac_alg, sizeof net.cram_hmac_alg, "played");
+    net.cram_digest_size = kPlayedDigestSize;
+    net.crypto.opaque = this;
+    net.crypto.hmac = [](void* self, const void* data, size_t length, uint8_t digest[DRBD_DIGEST_SIZE]) {
+        const Node& node = *static_cast<Node*>(self);
+        played_digest(node.world_.options().secret[node.host_], data, length, digest);
+        return true;
+    };
+    net.crypto.random = [](void* self, void* bytes, size_t length) {
+        for (size_t i = 0; i < length; i++)
+            static_cast<uint8_t*>(bytes)[i] = static_cast<uint8_t>(static_cast<Node*>(self)->random_.next());
+        return true;
+    };
 }
 
 // Everything that the process had in memory is gone, at once.
@@ -212,6 +238,12 @@ uint64_t Node::now_ms() const {
     return clock_begin_ + static_cast<uint64_t>(static_cast<double>(world_.queue().now()) * world_.options().clock_rate[host_] / 1000);
 }
 
+// For calls that may send without the network having had an event.
+DrbdResource* Node::core_now() {
+    drbd_on_clock(core_, now_ms());
+    return core_;
+}
+
 void Node::tell_time() {
     drbd_on_time(core_, now_ms());
 }
@@ -305,23 +337,23 @@ uint64_t Node::create_md(unsigned volume) {
     world_.direction().on_licence(host_);
     const DrbdDiskConfig disk = disk_config(volume);
     const DrbdCreateMd options{.force = true, .al_stripes = 0, .al_stripe_size_kb = 0, .peer_max_bio_size = 0};
-    return begun(drbd_on_create_md(core_, volume, &disk, &options, error), "create-md", static_cast<int>(volume), error);
+    return begun(drbd_on_create_md(core_now(), volume, &disk, &options, error), "create-md", static_cast<int>(volume), error);
 }
 
 uint64_t Node::attach(unsigned volume) {
     BEGIN_COMMAND;
     const DrbdDiskConfig disk = disk_config(volume);
-    return begun(drbd_on_attach(core_, volume, &disk, error), "attach", static_cast<int>(volume), error);
+    return begun(drbd_on_attach(core_now(), volume, &disk, error), "attach", static_cast<int>(volume), error);
 }
 
 uint64_t Node::detach(unsigned volume, bool force) {
     BEGIN_COMMAND;
-    return begun(drbd_on_detach(core_, volume, force, error), force ? "detach force" : "detach", static_cast<int>(volume), error);
+    return begun(drbd_on_detach(core_now(), volume, force, error), force ? "detach force" : "detach", static_cast<int>(volume), error);
 }
 
 uint64_t Node::leave(unsigned volume) {
     BEGIN_COMMAND;
-    return begun(drbd_on_leave(core_, volume, false, error), "leave", static_cast<int>(volume), error);
+    return begun(drbd_on_leave(core_now(), volume, false, error), "leave", static_cast<int>(volume), error);
 }
 
 uint64_t Node::connect(bool discard_my_data) {
@@ -329,41 +361,41 @@ uint64_t Node::connect(bool discard_my_data) {
     split_brain_ = false;
     if (discard_my_data)
         world_.direction().on_licence(host_);
-    return begun(drbd_on_connect(core_, discard_my_data, error), discard_my_data ? "connect discard-my-data" : "connect", -1, error);
+    return begun(drbd_on_connect(core_now(), discard_my_data, error), discard_my_data ? "connect discard-my-data" : "connect", -1, error);
 }
 
 uint64_t Node::disconnect(bool force) {
     BEGIN_COMMAND;
-    return begun(drbd_on_disconnect(core_, force, error), force ? "disconnect force" : "disconnect", -1, error);
+    return begun(drbd_on_disconnect(core_now(), force, error), force ? "disconnect force" : "disconnect", -1, error);
 }
 
 uint64_t Node::set_role(bool primary, bool force) {
     BEGIN_COMMAND;
     if (force)
         world_.direction().on_forced(host_);
-    return begun(drbd_on_set_role(core_, primary, force, error), primary ? (force ? "primary force" : "primary") : "secondary", -1, error);
+    return begun(drbd_on_set_role(core_now(), primary, force, error), primary ? (force ? "primary force" : "primary") : "secondary", -1, error);
 }
 
 uint64_t Node::invalidate(unsigned volume) {
     BEGIN_COMMAND;
     world_.direction().on_licence(host_);
-    return begun(drbd_on_invalidate(core_, volume, error), "invalidate", static_cast<int>(volume), error);
+    return begun(drbd_on_invalidate(core_now(), volume, error), "invalidate", static_cast<int>(volume), error);
 }
 
 uint64_t Node::invalidate_remote(unsigned volume) {
     BEGIN_COMMAND;
     world_.direction().on_licence(1 - host_);
-    return begun(drbd_on_invalidate_remote(core_, volume, error), "invalidate-remote", static_cast<int>(volume), error);
+    return begun(drbd_on_invalidate_remote(core_now(), volume, error), "invalidate-remote", static_cast<int>(volume), error);
 }
 
 uint64_t Node::outdate(unsigned volume) {
     BEGIN_COMMAND;
-    return begun(drbd_on_outdate(core_, volume, error), "outdate", static_cast<int>(volume), error);
+    return begun(drbd_on_outdate(core_now(), volume, error), "outdate", static_cast<int>(volume), error);
 }
 
 uint64_t Node::new_current_uuid(unsigned volume, bool clear_bitmap) {
     BEGIN_COMMAND;
-    return begun(drbd_on_new_current_uuid(core_, volume, clear_bitmap, true, error), "new-current-uuid", static_cast<int>(volume), error);
+    return begun(drbd_on_new_current_uuid(core_now(), volume, clear_bitmap, true, error), "new-current-uuid", static_cast<int>(volume), error);
 }
 
 void Node::drain(unsigned volume, bool begin) {

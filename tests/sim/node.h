@@ -41,6 +41,7 @@ struct GuestRequest {
     Time began = 0;
     std::vector<uint64_t> read;       // what was handed to the guest
     std::vector<uint8_t> payload;     // the copy, if one was asked for
+    std::vector<uint8_t> digests;     // of its pieces, if they were
     DrbdRequest* core = nullptr;
     DrbdWaiter waiter{};
     bool retries = false;
@@ -57,6 +58,9 @@ struct Operation {
     bool pending = true, success = false;
     std::string text;
 };
+
+// What can go wrong with I/O: of the image, or with metadata.
+enum class DiskFault : uint8_t { Read, Write, Flush, Metadata };
 
 class Node final : public LinkUser {
   public:
@@ -77,6 +81,7 @@ class Node final : public LinkUser {
     void kill();
     void lose_power();
     void freeze(bool on);
+    void fail_next(DiskFault kind, bool on = true) { fails_next_[static_cast<unsigned>(kind)] = on; }
 
     // Commands; 0 if refused at once (refusal()).
     uint64_t create_md(unsigned volume);
@@ -133,6 +138,7 @@ class Node final : public LinkUser {
     };
 
     // node.cc
+    void set_crypto(DrbdNetConfig& net);
     void call(std::function<void()> function);            // now, or when the process is no longer frozen
     void later(Time delay, std::function<void()> function); // of this incarnation
     void die();
@@ -141,6 +147,7 @@ class Node final : public LinkUser {
     void set_timer();
     void on_timer(uint64_t number);
     uint64_t now_ms() const;
+    DrbdResource* core_now();
     void tell_time();
     void notice(const DrbdNotice& notice);
     uint64_t begun(uint64_t number, const char* command, int volume, const char* error);
@@ -162,6 +169,7 @@ class Node final : public LinkUser {
     int socket_of(End end) const;
 
     // node_io.cc
+    bool fails(DiskFault kind);
     void take_job(unsigned volume);
     void job_parts(unsigned volume);
     void job_part_done(unsigned volume, unsigned part, uint32_t write, bool ok);
@@ -190,6 +198,7 @@ class Node final : public LinkUser {
     uint64_t timer_number_ = 0;
     Time timer_at_ = 0;
     uint64_t clock_begin_ = 0;
+    bool fails_next_[4] = {};
     bool split_brain_ = false;
 
     Socket sockets_[DRBD_MAX_SOCKETS];

@@ -4,15 +4,28 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 #include "metafmt/superblock.h"
 #include "node.h"
+#include "played_digest.h"
 #include "world.h"
 
 namespace drbd::sim {
 
 uint64_t value_of_write(const GuestRequest& request, uint64_t index) {
     return request.kind == DRBD_REQUEST_WRITE ? request.write_id << 12 | index : 0;
+}
+
+bool Node::fails(DiskFault kind) {
+    const Options& o = world_.options();
+    const double chance[] = {o.read_error, o.write_error, o.flush_error, o.metadata_error};
+    const unsigned k = static_cast<unsigned>(kind);
+    const bool failed = std::exchange(fails_next_[k], false) ||
+                        (chance[k] > 0 && world_.decisions().disk_error(random_.chance(chance[k]), host_, k));
+    if (failed)
+        world_.on_disk_error(host_);
+    return failed;
 }
 
 // -------------------------------------------------------- metadata jobs --
@@ -48,7 +61,7 @@ void Node::take_job(unsigned volume) {
         return;
     }
     later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
-        if (random_.chance(world_.options().flush_error)) {
+        if (fails(DiskFault::Flush)) {
             job_done(volume, -EIO);
             return;
         }
@@ -69,7 +82,7 @@ void Node::job_parts(unsigned volume) {
         uint32_t write = 0;
         if (job.kind == DRBD_JOB_WRITE)
             write = disks_[volume].write_bytes(job.target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes, job.fua);
-        const bool ok = !random_.chance(world_.options().metadata_error);
+        const bool ok = !fails(DiskFault::Metadata);
         later(io_time(), [this, volume, i, write, ok] { job_part_done(volume, i, write, ok); });
     }
 }
@@ -98,7 +111,7 @@ void Node::job_flush(unsigned volume) {
         return;
     }
     later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
-        const bool ok = !random_.chance(world_.options().flush_error);
+        const bool ok = !fails(DiskFault::Flush);
         if (ok)
             disks_[volume].end_flush(position, jobs_[volume].job->target == DRBD_TARGET_METADATA);
         job_done(volume, ok ? 0 : -EIO);
@@ -110,7 +123,7 @@ void Node::job_done(unsigned volume, int result) {
     if (result != 0)
         world_.trace().line(host_, "job-failed", volume);
     world_.on_metadata_written(*this, volume);
-    drbd_on_job_done(core_, volume, result);
+    drbd_on_job_done(core_now(), volume, result);
     kick();
 }
 
@@ -143,12 +156,11 @@ void Node::peer_io(const DrbdPeerIo& io) {
 
 void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position, std::vector<uint64_t> values) {
     Disk& disk = disks_[io.volume];
-    const Options& o = world_.options();
     int result = 0;
     void* buffer = nullptr;
     switch (io.kind) {
     case DRBD_PEER_READ:
-        if (random_.chance(o.read_error)) {
+        if (fails(DiskFault::Read)) {
             result = -EIO;
             break;
         }
@@ -159,11 +171,11 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
         break;
     case DRBD_PEER_WRITE:
     case DRBD_PEER_ZEROES:
-        result = random_.chance(o.write_error) ? -EIO : 0;
+        result = fails(DiskFault::Write) ? -EIO : 0;
         disk.end_write(write, result == 0, random_);
         break;
     case DRBD_PEER_FLUSH:
-        result = random_.chance(o.flush_error) ? -EIO : 0;
+        result = fails(DiskFault::Flush) ? -EIO : 0;
         if (result == 0)
             disk.end_flush(position, false);
         break;
@@ -176,7 +188,10 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
         break;
     }
     world_.trace().line(host_, "peer-io-done", io.id, static_cast<uint64_t>(result));
-    drbd_on_peer_io_done(core_, io.id, result, buffer, nullptr);
+    uint8_t digest[DRBD_DIGEST_SIZE];
+    if (io.wants_digest && buffer)
+        played_digest("", buffer, io.bytes, digest);
+    drbd_on_peer_io_done(core_, io.id, result, buffer, io.wants_digest && buffer ? digest : nullptr);
     kick();
 }
 
@@ -189,7 +204,7 @@ void Node::begin_request(std::unique_ptr<GuestRequest> owned) {
     requests_.emplace(&r, std::move(owned));
     world_.trace().line(host_, r.kind == DRBD_REQUEST_READ ? "read" : r.kind == DRBD_REQUEST_WRITE ? "write" :
                         r.kind == DRBD_REQUEST_FLUSH ? "flush" : "zeroes", r.write_id, r.sector, r.sectors);
-    step(r, drbd_on_guest_request(core_, r.volume, r.kind, r.sector * 512, r.sectors * 512, r.flags, &r, &r.waiter, &r.core));
+    step(r, drbd_on_guest_request(core_now(), r.volume, r.kind, r.sector * 512, r.sectors * 512, r.flags, &r, &r.waiter, &r.core));
     kick();
 }
 
@@ -203,7 +218,7 @@ void Node::wake(void* owner) {
     auto go_on = [this, r] {
         if (r->retries) {
             r->retries = false;
-            step(*r, drbd_on_guest_request(core_, r->volume, r->kind, r->sector * 512, r->sectors * 512, r->flags, r, &r->waiter, &r->core));
+            step(*r, drbd_on_guest_request(core_now(), r->volume, r->kind, r->sector * 512, r->sectors * 512, r->flags, r, &r->waiter, &r->core));
         } else {
             step(*r, drbd_request_step(r->core));
         }
@@ -234,7 +249,13 @@ void Node::copy(GuestRequest& r) {
             values[i] = value_of_write(r, i);
         r.payload.resize(r.sectors * 512);
         stamp(r.payload.data(), r.sectors, values.data());
-        step(r, drbd_on_copied(r.core, r.payload.data(), nullptr));
+        const size_t piece = drbd_request_digest_piece(r.core);
+        for (size_t at = 0; piece != 0 && at < r.payload.size(); at += piece) {
+            uint8_t digest[DRBD_DIGEST_SIZE];
+            played_digest("", r.payload.data() + at, std::min(piece, r.payload.size() - at), digest);
+            r.digests.insert(r.digests.end(), digest, digest + kPlayedDigestSize);
+        }
+        step(r, drbd_on_copied(r.core, r.payload.data(), piece != 0 ? r.digests.data() : nullptr));
         kick();
     });
 }
@@ -255,18 +276,17 @@ void Node::submit(GuestRequest& r) {
 
 void Node::submitted(GuestRequest& r, uint32_t write, Disk::FlushPosition position) {
     Disk& disk = disks_[r.volume];
-    const Options& o = world_.options();
     bool ok = true;
     if (r.kind == DRBD_REQUEST_READ) {
-        ok = !random_.chance(o.read_error);
+        ok = !fails(DiskFault::Read);
         for (uint64_t i = 0; i < r.sectors; i++)
             r.read[i] = ok ? disk.value(View::Current, r.sector + i) : kTornValue;
     } else if (r.kind == DRBD_REQUEST_FLUSH) {
-        ok = !random_.chance(o.flush_error);
+        ok = !fails(DiskFault::Flush);
         if (ok)
             disk.end_flush(position, false);
     } else {
-        ok = !random_.chance(o.write_error);
+        ok = !fails(DiskFault::Write);
         disk.end_write(write, ok, random_);
     }
     if (!ok)

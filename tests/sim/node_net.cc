@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "node.h"
+#include "played_digest.h"
 #include "world.h"
 
 namespace drbd::sim {
@@ -242,7 +243,13 @@ bool Node::read_bulk(unsigned s) {
         return true;
     void* buffer = std::exchange(socket.buffer, nullptr);
     socket.in_bulk = false;
-    drbd_on_bulk(core_, s, buffer, true);
+    bool digest_ok = true;
+    if (socket.bulk.has_digest) {
+        uint8_t digest[DRBD_DIGEST_SIZE];
+        played_digest("", buffer, socket.bulk.bytes, digest);
+        digest_ok = std::memcmp(digest, socket.bulk.digest, kPlayedDigestSize) == 0;
+    }
+    drbd_on_bulk(core_, s, buffer, digest_ok);
     kick();
     return true;
 }

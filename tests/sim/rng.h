@@ -32,6 +32,7 @@ class Rng {
         const double u = static_cast<double>((next() >> 11) + 1) * 0x1p-53;
         return static_cast<uint64_t>(-std::log(u) * static_cast<double>(mean));
     }
+    uint64_t state() const { return state_; }
     Rng fork() { return Rng(next()); }
 
   private:

@@ -11,6 +11,16 @@
 
 namespace drbd::sim {
 
+// Hears every line as it happens; it changes nothing.
+class TraceListener {
+  public:
+    virtual void on_line(int who, const char* what, const uint64_t numbers[3]) = 0;
+    virtual void on_text(int who, const char* what, const char* text) = 0;
+
+  protected:
+    ~TraceListener() = default;
+};
+
 class Trace {
   public:
     Trace(const EventQueue& queue, bool print) : queue_(queue), print_(print) {}
@@ -23,6 +33,8 @@ class Trace {
         mix(c);
         if (print_)
             print_line(who, what, a, b, c);
+        if (const uint64_t numbers[3] = {a, b, c}; listener_)
+            listener_->on_line(who, what, numbers);
     }
     void text(int who, const char* what, const char* text) {
         mix(queue_.now() * 4 + static_cast<unsigned>(who + 1));
@@ -30,14 +42,17 @@ class Trace {
         mix_text(text);
         if (print_)
             print_text(who, what, text);
+        if (listener_)
+            listener_->on_text(who, what, text);
     }
     // For people alone: no part of what is repeated.
     void note(int who, const char* what, const char* text) const {
         if (print_)
             print_text(who, what, text);
     }
+    void set_listener(TraceListener* listener) { listener_ = listener; }
     uint64_t hash() const { return hash_; }
-    bool prints() const { return print_; }
+    bool prints() const { return print_ || listener_; }
 
   private:
     void mix(uint64_t value) {
@@ -63,6 +78,7 @@ class Trace {
 
     const EventQueue& queue_;
     bool print_;
+    TraceListener* listener_ = nullptr;
     uint64_t hash_ = 0xcbf29ce484222325u;
 };
 

@@ -14,6 +14,7 @@ namespace drbd::sim {
 World::World(uint64_t seed, const Options& options, bool print)
     : options_(options),
       trace_(queue_, print),
+      decisions_(queue_),
       random_(seed),
       net_(queue_, trace_, random_.fork(), options.link),
       nodes_{std::make_unique<Node>(*this, 0, random_.fork()), std::make_unique<Node>(*this, 1, random_.fork())},
@@ -22,7 +23,7 @@ World::World(uint64_t seed, const Options& options, bool print)
       faults_(*this, random_.fork()),
       wire_(*this),
       direction_(options.volumes) {
-    net_.set_tap(&wire_.tap());
+    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
     for (auto& steps : steps_)
         steps.resize(options.volumes);
     has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;
@@ -45,8 +46,11 @@ void World::complain(const std::string& what) {
 }
 
 void World::end_disk_faults() {
-    had_disk_faults_ = options_.read_error + options_.write_error > 0;
+    had_disk_faults_ |= options_.read_error + options_.write_error > 0;
     options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = options_.stuck_io = 0;
+    for (auto& node : nodes_)
+        for (DiskFault kind : {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata})
+            node->fail_next(kind, false);
 }
 
 // ------------------------------------------------------------------ course --
@@ -78,7 +82,7 @@ bool World::run_until(Time limit, bool (World::*done)()) {
 }
 
 bool World::requests_are_made() {
-    return guest_.started() >= options_.requests;
+    return guest_.started() >= decisions_.requests(options_.requests);
 }
 
 bool World::is_well() {
@@ -121,8 +125,11 @@ void World::run() {
     faults_.begin();
     // Some worlds never get there: then that is all the life they have.
     run_until(3600 * kSecond, &World::requests_are_made);
-    if (!complaint_.empty())
-        return;
+    if (complaint_.empty())
+        mend();
+}
+
+void World::mend() {
     trace_.line(-1, "repair");
     faults_.stop();
     admin_.repair();
@@ -249,6 +256,11 @@ void World::on_process_died(int host, bool lost_cache) {
     next_crash_check_ = 0;
 }
 
+void World::on_disk_error(int host) {
+    has_disk_errors_ = true;  // also in scripts, whose options have no chance of one
+    guest_.on_disk_error(host);
+}
+
 void World::on_metadata_written(Node& node, unsigned volume) {
     if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_); !wrong.empty())
         complain(wrong);
@@ -268,7 +280,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
         dense_until_ = queue_.events() + 120;
     const bool disk_is_good = std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
                               std::strcmp(change.new_value, "UpToDate") == 0 && std::strstr(change.text, "resync");
-    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C)
+    // Where it is said that the last guest's data may go, its history says nothing.
+    const bool given_up = direction_.is_licensed(host) && !guest_.runs_on(1 - host);
+    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
             complain(wrong);
     // A and B let a write complete that the next Primary need not have.

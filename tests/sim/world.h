@@ -16,6 +16,7 @@
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
 #include "checkers/superblock_steps.h"
+#include "decisions.h"
 #include "event_queue.h"
 #include "faults.h"
 #include "guest.h"
@@ -31,16 +32,24 @@ class World {
     World(uint64_t seed, const Options& options, bool print);
 
     void run();
+    // The next event, and the checkers; false if there is none or one complains.
+    bool step();
+    // Faults end, both nodes come together, and at rest they must be equal.
+    void mend();
 
     const std::string& complaint() const { return complaint_; }
     void complain(const std::string& what);
     bool is_over() const { return over_ || !complaint_.empty(); }
 
     const Options& options() const { return options_; }
+    void set_secret(int host, const std::string& secret) { options_.secret[host] = secret; }  // from its next start on
     // Disks are well from now on.
     void end_disk_faults();
+    // Somebody else than `faults` and `admin` does harm: bits may be left.
+    void expect_bits() { had_disk_faults_ = true; }
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
+    Decisions& decisions() { return decisions_; }
     Network& net() { return net_; }
     Node& node(int host) { return *nodes_[host]; }
     const Node& node(int host) const { return *nodes_[host]; }
@@ -49,6 +58,7 @@ class World {
 
     // From the nodes.
     void on_process_died(int host, bool lost_cache);
+    void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
     void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
     void on_metadata_written(Node& node, unsigned volume);
@@ -59,7 +69,6 @@ class World {
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
-    bool step();
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_disks(unsigned volume, View a, View b);
@@ -77,6 +86,7 @@ class World {
     Options options_;
     EventQueue queue_;
     Trace trace_;
+    Decisions decisions_;
     Rng random_;
     Network net_;
     std::unique_ptr<Node> nodes_[2];

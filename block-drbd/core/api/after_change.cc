@@ -3,6 +3,8 @@
 // words to the peer, the beginning and the end of a resync, the superblock.  In:
 // the state before; the new one is in place.  The order is the table's of the
 // spec where packets depend on it.
+#include <cerrno>
+
 #include "core/api/volume.h"
 #include "core/generation/update.h"
 #include "core/metadata/superblock_content.h"
@@ -78,6 +80,8 @@ void Volume::after_change(const State& before, const char* reason) {
         disk_.crashed_primary = false;
         peer_.generations.crashed_primary = false;
     }
+    if (!is_connected() || now.peer_disk != UpToDate)
+        end_handover(-EIO, nullptr);
     if (before.disk == Inconsistent && before.peer_disk == Inconsistent && before.peer == Role::Secondary &&
         now.peer == Role::Primary)
         consider_resync_ = true;  // it may have declared its data good
@@ -114,7 +118,9 @@ void Volume::tell_peer(const State& before) {
                         before.paused_by_user != now.paused_by_user;
     const bool target_done = before.disk < UpToDate && before.connection >= SyncSource && now.connection == Connected;
     const bool negotiated = before.disk == Negotiating && now.disk != Negotiating;
-    if (peer_disk_came || disk_went || passed_on || paused || target_done || negotiated)
+    // Both disks were declared equal: what this node said before may arrive behind the peer's declaration.
+    const bool declared_good = before.connection == Connected && before.disk < UpToDate && now.disk == UpToDate;
+    if (peer_disk_came || disk_went || passed_on || paused || target_done || negotiated || declared_good)
         send_state();
 }
 

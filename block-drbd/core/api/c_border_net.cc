@@ -31,6 +31,8 @@ uint64_t drbd_on_disconnect(DrbdResource* resource, bool force, char error[DRBD_
     return result ? result.value() : 0;
 }
 
+void drbd_on_clock(DrbdResource* resource, uint64_t now_ms) { resource->connection().on_clock(now_ms); }
+
 void drbd_on_time(DrbdResource* resource, uint64_t now_ms) {
     resource->on_time(now_ms);
     resource->settle();

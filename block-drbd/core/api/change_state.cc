@@ -36,6 +36,28 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
     return verdict;
 }
 
+// This Primary's disk was as good as the peer's and is not any more.  Where it
+// stays attached its superblock will say so; else the peer makes a generation
+// and tells it (spec 5.5).
+void Volume::begin_handover() {
+    if (state_.role != Role::Primary || !is_connected() || state_.peer_disk != DiskState::UpToDate)
+        return;
+    if (!io_.in_handover())
+        handover_since_ms_ = owner_.now_ms();
+    io_.begin_handover();
+    handover_due_ = state_.disk == DiskState::Inconsistent;
+    want_superblock();
+}
+
+void Volume::end_handover(int error, const char* warning) {
+    if (!io_.in_handover())
+        return;
+    handover_due_ = handover_out_ = false;
+    if (warning)
+        owner_.notices().warning(static_cast<int>(number_), "%s", warning);
+    io_.end_handover(error);
+}
+
 // Spec 6.1 and 6.9.  Design D17: a Secondary's copy is not the guest's to see or
 // change.
 void Volume::refresh_access() {

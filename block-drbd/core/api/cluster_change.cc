@@ -21,6 +21,8 @@ bool DrbdResource::ask(Question question, unsigned volume, const wire::StateChan
     if (asked_.question != Question::None || !link.is_up())
         return false;
     asked_ = {.question = question, .volume = volume, .since_ms = link.now_ms()};
+    if (question == Question::End)
+        connection_.expect_answer_to_end();
     const bool whole = question == Question::End && link.agreement().version >= 100;
     link.send_data(wire::encode_state_change_request(
         link.room(), whole ? link.to_connection() : link.to(volume),
@@ -48,6 +50,7 @@ Result<void> DrbdResource::on_answer(const Frame& frame) {
         role_answered(answered);
         break;
     case Question::End:
+        connection_.answer_to_end_came();
         end_answered(answered);
         break;
     case Question::None:

@@ -278,6 +278,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
                          static_cast<unsigned long long>(told.uuids.current));
     peer_.generations = told;
     peer_.has_generations = true;
+    if (state_.disk < DiskState::Inconsistent && !same_generation(told.uuids.current, exposed_uuid_))
+        end_handover(0, nullptr);
     if (diskless) {
         if (state_.role == Role::Primary || is_connected()) {
             peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);

@@ -443,6 +443,9 @@ void Volume::transaction_is_stable() {
 
 void Volume::superblock_is_stable() {
     superblock_out_ = false;
+    if (handover_out_ && state_.disk == DiskState::Inconsistent)
+        end_handover(0, nullptr);
+    handover_out_ = false;
     if (!generation_out_)
         return;
     generation_out_ = false;

@@ -263,14 +263,23 @@ constexpr uint64_t kProgressEveryMs = 1000;
 
 void Volume::on_time(uint64_t now_ms) {
     resync_.on_time(now_ms);
+    if (io_.in_handover() && now_ms >= handover_deadline_ms())
+        end_handover(0, "the peer went on without this node's disk and made no new data generation within timeout: if "
+                        "both hosts lose power now, writes that only the peer has could be lost");
     if (resync_.is_running() && now_ms >= last_progress_ms_ + kProgressEveryMs) {
         last_progress_ms_ = now_ms;
         notify_resync(DRBD_RESYNC_PROGRESS, "");
     }
 }
 
+uint64_t Volume::handover_deadline_ms() const {
+    return handover_since_ms_ + uint64_t{owner_.connection().config().timeout} * 100;
+}
+
 uint64_t Volume::next_deadline_ms() const {
     uint64_t deadline = resync_.next_deadline_ms();
+    if (io_.in_handover())
+        deadline = std::min(deadline, handover_deadline_ms());
     if (resync_.is_running())
         deadline = std::min(deadline, last_progress_ms_ + kProgressEveryMs);
     return deadline;

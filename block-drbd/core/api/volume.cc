@@ -31,7 +31,7 @@ Volume::~Volume() {
 // Design section 6, "Drain": while the guest has something in flight, metadata
 // I/O goes on, because that request may wait for it.
 bool Volume::may_hand_out() const {
-    if (job_out_)
+    if (job_out_ || state_.disk == DiskState::Failed)  // an operation may be queued still
         return false;
     const bool urgent = operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate ||
                         operation_.kind == OperationKind::Activate;
@@ -128,6 +128,8 @@ Activity* Volume::choose_keeping_up() {
         superblock_out_ = true;
         generation_out_ |= generation_new_;
         generation_new_ = false;
+        handover_out_ |= handover_due_;
+        handover_due_ = false;
         plan.after = superblock_of(disk_, recorded_state(), Cleanness::InUse);
         superblock_write_.start(plan);
         return &superblock_write_;
@@ -213,7 +215,8 @@ bool Volume::is_in_the_way() {
         if (io_.unconfirmed() != 0)
             owner_.transfer_log().close_epoch();
         return (operation_.kind == OperationKind::SetRole ? io_.writes_in_flight() : io_.outstanding()) != 0 ||
-               io_.unconfirmed() != 0 || peer_uses_disk();
+               io_.unconfirmed() != 0 || peer_uses_disk() ||
+               (operation_.kind != OperationKind::SetRole && resync_.has_packets_queued());
     case OperationKind::Detach:
         return io_.at_image() != 0 || peer_uses_disk();
     case OperationKind::InvalidateRemote:
@@ -247,6 +250,7 @@ void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes
             State wanted = state_;
             wanted.disk = DiskState::Inconsistent;
             change_state(ChangeKind::Hard, wanted, reason, 0);
+            begin_handover();
         }
         owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
         return;
@@ -266,9 +270,12 @@ void Volume::on_generation_wanted() {
 void Volume::lose_disk(const char* reason) {
     if (state_.disk == DiskState::Failed || state_.disk == DiskState::Diskless)
         return;
+    const bool was_good = state_.disk == DiskState::UpToDate;
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);
+    if (was_good || io_.in_handover())
+        begin_handover();
     give_up_disk();
 }
 
@@ -317,8 +324,11 @@ void Volume::disk_is_gone(const char* reason) {
         if (!same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
             exposed_uuid_ = peer_.generations.uuids.current;
             exposed_elsewhere_ = true;
+            end_handover(0, nullptr);
         } else {
             peer_has_newer_ = state_.role == Role::Primary;
+            if (peer_has_newer_)
+                begin_handover();
         }
     }
     bool left = false;
@@ -334,6 +344,7 @@ void Volume::disk_is_gone(const char* reason) {
     }
     leaving_ = demoting_ = false;
     refresh_access();
+    io_.fail_waiting(-EIO);  // a Primary's disk that is detached by force goes while requests wait for its metadata
     if (left) {
         // Whoever uses the image next may write it; that is no other data.
         exposed_uuid_ = 0;

@@ -256,6 +256,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void begin_transition(Transition transition);
     void start_next_transition();
     bool waits_to_invalidate() const;
+
+    // change_state.cc: who has the newest data when this disk is given up
+    void begin_handover();
+    void end_handover(int error, const char* warning);
+    uint64_t handover_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void start_as_source();
@@ -307,6 +312,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Sector size_;              // outlives the disk
     uint64_t exposed_uuid_ = 0;  // data generation that the guest has seen last, outlives the disk
     bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
+    uint64_t handover_since_ms_ = 0;
+    bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
     bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     PeerDisk peer_;

@@ -52,6 +52,9 @@ constexpr unsigned kInlinePacketMax = 192;
 // peer requests, which the data stream waits for.
 constexpr unsigned kResyncRequestsMax = 128;
 constexpr Bytes kResyncWindow{16ull << 20};
+constexpr Bytes kResyncWindowBegin{1ull << 20};
+constexpr Bytes kResyncWindowMin{64ull << 10};
+constexpr unsigned kResyncQueueMs = 100;
 constexpr Bytes kResyncFlushBytes{8ull << 20};
 constexpr unsigned kResyncFlushMs = 100;
 constexpr unsigned kResyncRetryMs = 1000;

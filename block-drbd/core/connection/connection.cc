@@ -121,7 +121,8 @@ void Connection::go_up() {
     step_ = Step::Up;
     has_parameters_ = ping_due_ = false;
     peer_ = {};
-    end_expected_ms_ = UINT64_MAX;
+    end_expected_ms_ = data_end_ms_ = UINT64_MAX;
+    answer_to_end_expected_ = false;
     step_ends_ms_ = now_ms() + timeout_ms();
     sockets_[meta_].reader.agree(agreement);
     pings_.begin(config_, now_ms());
@@ -140,10 +141,12 @@ void Connection::go_up() {
 
 // ---- time ----
 
+void Connection::on_clock(uint64_t now_ms) { link_.set_now(std::max(now_ms, link_.now_ms())); }
+
 void Connection::on_time(uint64_t now_ms) {
     const uint64_t deadline = next_deadline_ms();
     const bool was_late = deadline != UINT64_MAX && now_ms > deadline && now_ms - deadline > kLateMs;
-    link_.set_now(std::max(now_ms, link_.now_ms()));
+    on_clock(now_ms);
     establish_.on_time(link_.now_ms());
     if (is_lost())
         return;
@@ -157,6 +160,10 @@ void Connection::on_time(uint64_t now_ms) {
 void Connection::check_keepalive(bool was_late) {
     if (now_ms() >= end_expected_ms_) {
         link_.drop(ConnectionState::TearDown, "the peer has disconnected");
+        return;
+    }
+    if (now_ms() >= data_end_ms_) {
+        link_.drop(ConnectionState::BrokenPipe, "the peer closed the data stream and did not answer to the disconnect");
         return;
     }
     if (!has_parameters_ && now_ms() >= step_ends_ms_) {
@@ -195,7 +202,7 @@ uint64_t Connection::next_deadline_ms() const {
         break;
     case Step::Handshaking: deadline = std::min(deadline, step_ends_ms_); break;
     case Step::Up:
-        deadline = std::min({deadline, end_expected_ms_, pings_.next_deadline_ms(),
+        deadline = std::min({deadline, end_expected_ms_, data_end_ms_, pings_.next_deadline_ms(),
                              watch_data_.next_deadline_ms(timeout_ms()), watch_meta_.next_deadline_ms(timeout_ms()),
                              has_parameters_ ? UINT64_MAX : step_ends_ms_});
         break;
@@ -240,6 +247,10 @@ void Connection::on_eof(unsigned number, const char* error) {
         return;
     }
     const char* stream = socket.use == SocketUse::Data ? "data" : "meta";
+    if (answer_to_end_expected_ && socket.use == SocketUse::Data) {
+        data_end_ms_ = std::min(data_end_ms_, now_ms() + config_.ping_timeout * 100);
+        return;
+    }
     if (end_expected_ms_ != UINT64_MAX)
         fail(ConnectionState::TearDown, "the peer has disconnected");
     else if (error)

@@ -106,10 +106,16 @@ class Connection {
     // The peer announced the graceful end of this connection: its end, or none
     // within 4 x ping-timeout, is no error but TearDown.
     void expect_end();
+    // The peer was asked for the graceful end.  A kernel closes both streams
+    // behind its answer on meta; the end of data may be seen before it, and is no
+    // loss for ping-timeout or until meta ends too (spec 5.7).
+    void expect_answer_to_end() { answer_to_end_expected_ = true; }
+    void answer_to_end_came() { answer_to_end_expected_ = false; }
     ConnectionState phase() const;
     const char* reason() const { return reason_; }
 
     // Events of drbd-core.h.
+    void on_clock(uint64_t now_ms);
     void on_time(uint64_t now_ms);
     uint64_t next_deadline_ms() const;
     bool next_action(DrbdNetAction& action);
@@ -197,6 +203,8 @@ class Connection {
     bool ping_due_ = false;      // ours, not one that somebody asked for
     wire::ProtocolParameters peer_;
     uint64_t end_expected_ms_ = UINT64_MAX;
+    bool answer_to_end_expected_ = false;
+    uint64_t data_end_ms_ = UINT64_MAX;  // data has ended: when that is a loss
 
     // Why, if the link was not up or the administrator ended it.
     struct Loss {

@@ -59,7 +59,8 @@ void Connection::tear_down(ConnectionState how) {
     bool stand_alone = how == ConnectionState::Disconnecting;
     step_ = Step::Waiting;
     retry_ms_ = now_ms() + kRetryMs;
-    end_expected_ms_ = UINT64_MAX;
+    end_expected_ms_ = data_end_ms_ = UINT64_MAX;
+    answer_to_end_expected_ = false;
     if (was_up) {
         link_.go_down();
         times_lost_++;
@@ -72,6 +73,7 @@ void Connection::tear_down(ConnectionState how) {
     if (loss_.stand_alone && !stand_alone) {
         stand_alone = true;
         std::snprintf(reason_, sizeof reason_, "%s", loss_.why);
+        listener_.on_phase(ConnectionState::Disconnecting, reason_);  // no way leads from a loss to StandAlone
     }
     if (stand_alone)
         sockets_.set_listening(false);

@@ -127,7 +127,7 @@ void GuestIo::on_peer_lost(Request& request) {
     if (request.stage == Stage::Done && request.result == 0 && request.changes_data()) {
         // The guest was told that it is done.
         if (!request.local_ok || rests_on_peer() || request.attachment != attachment_)
-            lost_writes_ = true;
+            lost_writes_ = owes_loss_ = true;
         else
             local_only_generation_ = written_generation_;
     }

@@ -94,7 +94,7 @@ DrbdStep GuestIo::try_complete(Request& request) {
         const bool guests = request.result == -ENOSPC || (request.kind == DRBD_REQUEST_DISCARD && request.result != 0);
         // A target of a resync is no copy that the guest could go on with.
         if (remote && !guests && access_.peer_reads)
-            return finish(request, 0);
+            return finish_on_peer(request);
         return finish(request, request.result != 0 ? request.result : -EIO);
     }
     if (!remote) {
@@ -121,6 +121,20 @@ DrbdStep GuestIo::wait_for_generation(Request& request) {
     request.stage = Stage::WaitGeneration;
     wait_generation_.push_back(request);
     return request.step = DRBD_STEP_WAIT;
+}
+
+DrbdStep GuestIo::finish_on_peer(Request& request) {
+    if (!handover_pending_)
+        return finish(request, 0);
+    request.stage = Stage::WaitHandover;
+    wait_handover_.push_back(request);
+    return request.step = DRBD_STEP_WAIT;
+}
+
+void GuestIo::end_handover(int error) {
+    handover_pending_ = false;
+    while (Request* request = wait_handover_.pop_front())
+        finish_and_wake(*request, error);
 }
 
 void GuestIo::generation_stable() {

@@ -95,7 +95,7 @@ DrbdStep GuestIo::flush_covered(Request& request) {
 // So is the peer's, or the peer is lost.
 DrbdStep GuestIo::flush_confirmed(Request& request) {
     const bool peer_was_needed = request.flush_waived && request.flush_epoch != 0;
-    if (lost_writes_ || (peer_was_needed && request.flush_epoch <= log_.lost_through() &&
+    if (lost_writes_ || owes_loss_ || (peer_was_needed && request.flush_epoch <= log_.lost_through() &&
                          request.flush_epoch > log_.confirmed_through())) {
         forget_reported_loss();
         return finish(request, -EIO);
@@ -106,12 +106,13 @@ DrbdStep GuestIo::flush_confirmed(Request& request) {
     request.result = 0;
     if (generation_pending_)
         return wait_for_generation(request);
-    return finish(request, 0);
+    return request.flush_waived ? finish_on_peer(request) : finish(request, 0);
 }
 
 // The guest has been told that something is lost.  While there is a copy to go
 // on with, flushes speak of what came after.
 void GuestIo::forget_reported_loss() {
+    owes_loss_ = false;
     if (!access_.replicate)
         return;
     lost_writes_ = false;
@@ -131,6 +132,8 @@ void GuestIo::on_epochs_confirmed() {
     listener_.on_writes_confirmed();
 }
 
+// A disk that comes back may take what the peer has: a loss there is still owed
+// to the guest.
 void GuestIo::disk_came() {
     has_disk_ = true;
     attachment_++;

@@ -120,6 +120,13 @@ class GuestIo {
         generation_pending_ = true;
     }
     void generation_stable();
+    // The same at the other end: this node's good disk is given up, and until
+    // the peer's new generation is stable there, or Inconsistent here, a crash of
+    // both would make two equal copies of them.  What the peer alone has completes
+    // with the end: 0, or an errno if the peer is lost as well.
+    void begin_handover() { handover_pending_ = true; }
+    void end_handover(int error);
+    bool in_handover() const { return handover_pending_; }
 
     // ---- a request ----
 
@@ -254,6 +261,7 @@ class GuestIo {
     bool may_complete(const Request& request) const;
     DrbdStep try_complete(Request& request);
     DrbdStep wait_for_generation(Request& request);
+    DrbdStep finish_on_peer(Request& request);
     void advance(Request& request);  // try_complete() for one that waits
     bool place_is_certain(const Request& request) const;
     void clear_bits_if_earned(Request& request);
@@ -279,11 +287,12 @@ class GuestIo {
     uint32_t peer_bio_max_ = 0;
     bool generation_wanted_ = false;   // the next write asks for it
     bool generation_pending_ = false;  // asked, not stable yet
+    bool handover_pending_ = false;    // what the peer alone has is held back
     bool generation_failed_ = false;   // could not be made: no write of this disk completes well on it alone
 
     OverlapTree tree_;
     RequestQueue wait_state_, wait_overlap_, wait_activity_log_, reserved_, wait_flush_, wait_confirm_,
-        wait_generation_;
+        wait_generation_, wait_handover_;
     RangeLockQueue wait_lock_;
     uint64_t tickets_ = 0;
     bool releasing_ = false, release_again_ = false;
@@ -297,6 +306,7 @@ class GuestIo {
     uint64_t flushed_generation_ = 0;
     uint64_t local_only_generation_ = 0;  // the last of them that the peer does not have
     bool lost_writes_ = false;            // completed ones are on no copy that can be made stable
+    bool owes_loss_ = false;              // the peer's was lost with some, and no flush has said so since
     Request* running_flush_ = nullptr;
     GuestIoCounters counters_;
 };

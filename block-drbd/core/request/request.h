@@ -34,6 +34,7 @@ enum class Stage : uint8_t {
     WaitFlush,        // somebody else's flush may cover this one
     WaitConfirm,      // a flush: the peer's half
     WaitGeneration,   // done locally, but the new data generation is not stable (design D14)
+    WaitHandover,     // the peer alone has it, and no disk says yet that this one is not as good
     Done,
 };
 

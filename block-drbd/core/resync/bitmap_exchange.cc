@@ -71,6 +71,13 @@ bool BitmapExchange::pump() {
     return false;
 }
 
+bool BitmapExchange::has_queued() const {
+    for (const BitmapPacket& packet : packets_)
+        if (packet.in_use)
+            return true;
+    return false;
+}
+
 BitmapPacket* BitmapExchange::free_packet() {
     for (BitmapPacket& packet : packets_)
         if (!packet.in_use)

@@ -40,6 +40,8 @@ class BitmapExchange {
     [[nodiscard]] bool pump();
     // There is more to send now, and nothing but the next event is missing.
     bool has_more() const { return has_more_; }
+    // Packets of ours wait to be sent, of this exchange or one before.
+    bool has_queued() const;
     bool is_running() const { return step_ == Step::Sending || step_ == Step::Receiving; }
 
   private:

@@ -83,6 +83,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     bool is_confirmed() const { return unconfirmed_.empty(); }
 
     // PacketOwner::Bitmap
+    bool has_packets_queued() const { return bitmap_exchange_.has_queued(); }
     static void bitmap_packet_left(const Owner& owner, bool sent);
     // PacketOwner::ForPeer with work ResyncRead.
     void on_packet_left(PeerRequest& request, bool sent);

@@ -20,6 +20,7 @@ void ResyncTarget::begin() {
     position_ = 0;
     retry_at_ms_ = UINT64_MAX;
     failed_blocks_ = 0;
+    window_.begin();
 }
 
 void ResyncTarget::stop() {
@@ -38,7 +39,7 @@ void ResyncTarget::stop() {
 
 bool ResyncTarget::may_ask() const {
     return running_ && !paused_ && !answered_ && position_ < parts_.disk.bitmap.bits() && !free_.empty() &&
-           bytes_ahead_ < kResyncWindow.value && parts_.link.is_up();
+           bytes_ahead_ < kResyncWindow.value && bytes_asked_ < window_.bytes() && parts_.link.is_up();
 }
 
 void ResyncTarget::ask_more() {
@@ -70,7 +71,8 @@ void ResyncTarget::ask_more() {
 // Set bits from `first` on, as many as one request may have: no more than its
 // start is aligned to, so that none crosses a larger unit (spec 7.2, trap 70).
 uint64_t ResyncTarget::blocks_to_ask(uint64_t first, uint64_t end) const {
-    const uint64_t max = std::min(wire::bulk_max(parts_.link.agreement().version), kWriteMax).value / kBlockSize;
+    const uint64_t most = std::min(wire::bulk_max(parts_.link.agreement().version), kWriteMax).value;
+    const uint64_t max = std::min(most, window_.request_bytes()) / kBlockSize;
     const uint64_t aligned = first == 0 ? max : uint64_t{1} << std::countr_zero(first);
     const uint64_t stop = std::min(end, first + std::min(max, aligned));
     uint64_t at = first + 1;
@@ -101,13 +103,25 @@ void ResyncTarget::ask(TargetRange& range) {
     range.thin = parts_.link.agreement().features.has(wire::Feature::ThinResync);
     range.step = TargetStep::Asked;
     range.marked = false;
+    range.asked_ms = parts_.link.now_ms();
     asked_.push_back(range);
+    bytes_asked_ += range.size().value;
     parts_.link.send_data(wire::encode_block_request(
         parts_.link.room(), parts_.to(), range.thin ? wire::Packet::RsThinRequest : wire::Packet::RsDataRequest,
         {range.sector(), range.size(), wire::kSyncerId, {}}));
 }
 
 // ---- answers of the source ----
+
+void ResyncTarget::no_longer_asked(TargetRange& range) {
+    asked_.erase(range);
+    bytes_asked_ -= range.size().value;
+}
+
+void ResyncTarget::answered(TargetRange& range) {
+    window_.on_answer(range.size().value, range.asked_ms, parts_.link.now_ms());
+    no_longer_asked(range);
+}
 
 // Answers come mostly in order.
 TargetRange* ResyncTarget::find_asked(Sector sector, Bytes size) {
@@ -157,7 +171,7 @@ Result<void> ResyncTarget::on_reply(const wire::Frame& frame, void* buffer) {
         refuse(*range);
         return {};
     }
-    asked_.erase(*range);
+    answered(*range);
     parts_.peer_volume.count_received(range->size().value);
     write->io = DRBD_PEER_WRITE;
     write->buffer = buffer;
@@ -176,7 +190,7 @@ Result<void> ResyncTarget::on_deallocated(const wire::Frame& frame) {
         refuse(*range);
         return {};
     }
-    asked_.erase(*range);
+    answered(*range);
     range->step = TargetStep::Answered;
     answered_zero_.push_back(*range);
     serve_answered();
@@ -189,7 +203,7 @@ Result<void> ResyncTarget::on_refused(wire::Packet packet, const wire::BlockAck&
         return Error::of(ErrorCode::Protocol, "%s: volume %u: sector %llu, %llu bytes were not asked for",
                          wire::name_of(packet), parts_.volume, static_cast<unsigned long long>(ack.sector.value),
                          static_cast<unsigned long long>(ack.size.value));
-    asked_.erase(*range);
+    no_longer_asked(*range);
     if (range->abandoned)
         ;  // of a resync that has ended
     else if (packet == wire::Packet::RsCancel)
@@ -379,7 +393,7 @@ uint64_t ResyncTarget::next_deadline_ms() const {
 
 // The source is told that its answer is not taken.
 void ResyncTarget::refuse(TargetRange& range) {
-    asked_.erase(range);
+    no_longer_asked(range);
     if (!range.abandoned)
         failed_blocks_ += parts_.disk.bitmap.count(first_block_of(range.range), end_block_of(range.range));
     send_ack(range, wire::Packet::NegAck);
@@ -418,7 +432,7 @@ void ResyncTarget::abandon(TargetRange& range) {
             unlock(range);
             return;
         }
-        asked_.erase(range);
+        no_longer_asked(range);
         break;
     case TargetStep::Answered:
         answered_zero_.erase(range);

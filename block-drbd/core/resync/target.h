@@ -15,6 +15,7 @@
 #pragma once
 
 #include "core/resync/parts.h"
+#include "core/resync/request_window.h"
 
 namespace drbd {
 
@@ -34,6 +35,7 @@ struct TargetRange : RangeLock {
     TargetStep step = TargetStep::Free;
     PeerRequest* io = nullptr;   // Ordering, AtImage
     uint64_t times_up = 0;       // the connection it was asked on
+    uint64_t asked_ms = 0;       // Asked
     bool locked = false;         // or waits for the lock
     bool thin = false;           // may be answered with "all zeroes"
     bool abandoned = false;      // the resync has ended: nothing comes of it
@@ -77,6 +79,8 @@ class ResyncTarget final : public RangeLockListener, public PeerRangeWaiter {
     uint64_t blocks_to_ask(uint64_t first, uint64_t scan_end) const;
     void ask(TargetRange& range);
     TargetRange* find_asked(Sector sector, Bytes size);
+    void no_longer_asked(TargetRange& range);
+    void answered(TargetRange& range);
     void serve_answered();
     void write_zeroes(TargetRange& range, PeerRequest& request);
     void enter(TargetRange& range, PeerRequest& request);
@@ -103,6 +107,8 @@ class ResyncTarget final : public RangeLockListener, public PeerRangeWaiter {
 
     TargetRange ranges_[kResyncRequestsMax];
     RangeList free_, asked_, answered_zero_, written_, flushing_;
+    RequestWindow window_;
+    uint64_t bytes_asked_ = 0;       // in asked_
     unsigned active_ = 0;            // ranges of this resync
     uint64_t bytes_ahead_ = 0;       // of those, without what is known to be zero
     uint64_t bytes_written_ = 0;     // in written_

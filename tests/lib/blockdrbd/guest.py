@@ -36,8 +36,8 @@ class GuestDisk:
     def pwrite(self, data: bytes, offset: int, fua: bool = False) -> None:
         self._nbd.pwrite(data, offset, FUA if fua else 0)
 
-    def zero(self, length: int, offset: int, fua: bool = False) -> None:
-        self._nbd.zero(length, offset, FUA if fua else 0)
+    def zero(self, length: int, offset: int, fua: bool = False, may_unmap: bool = True) -> None:
+        self._nbd.zero(length, offset, (FUA if fua else 0) | (0 if may_unmap else nbd.CMD_FLAG_NO_HOLE))
 
     def trim(self, length: int, offset: int, fua: bool = False) -> None:
         self._nbd.trim(length, offset, FUA if fua else 0)

@@ -107,8 +107,8 @@ constexpr Rule kRules[] = {
      [](const DrbdVolumeStatus& s) { return in(s.connection, " Connected WFBitMapS ") && std::strcmp(s.disk, "Outdated") == 0; }},
 };
 
-constexpr std::string_view kSources = " StartingSyncS WFBitMapS SyncSource PausedSyncS ";
-constexpr std::string_view kTargets = " StartingSyncT WFBitMapT WFSyncUUID SyncTarget PausedSyncT ";
+constexpr std::string_view kSourceStates = " StartingSyncS WFBitMapS SyncSource PausedSyncS ";
+constexpr std::string_view kTargetStates = " StartingSyncT WFBitMapT WFSyncUUID SyncTarget PausedSyncT ";
 
 }  // namespace
 
@@ -134,7 +134,7 @@ std::string check_tuple(const DrbdVolumeStatus& status) {
 std::string EqualSigns::check(const Node& a, const Node& b, unsigned volume, Time now) {
     const bool live = a.is_running() && b.is_running() && !a.is_frozen() && !b.is_frozen();
     const char* states[2] = {live ? a.status(volume).connection : "", live ? b.status(volume).connection : ""};
-    const bool equal = live && ((in(states[0], kSources) && in(states[1], kSources)) || (in(states[0], kTargets) && in(states[1], kTargets)));
+    const bool equal = live && ((in(states[0], kSourceStates) && in(states[1], kSourceStates)) || (in(states[0], kTargetStates) && in(states[1], kTargetStates)));
     if (!equal)
         since_ = 0;
     else if (since_ == 0)

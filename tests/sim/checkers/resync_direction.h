@@ -29,6 +29,7 @@ class ResyncDirection {
         licence_[1 - host] = true;
         forced_[host] = true;
     }
+    bool is_licensed(int host) const { return licence_[host]; }
     bool is_forced(int host) const { return forced_[host]; }
     // A guest begins on the data of `host`; the history is still that of the one before.
     void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other);

@@ -4,8 +4,9 @@
 // while the nodes exchanged bitmaps, or during the resync, was forgotten.
 // Verified: the target's image when its disk becomes UpToDate by a resync, by the
 // history of the guest.  Not verified: under A and B, where completed writes may
-// still be on their way; stable bytes (acknowledgements does that); a guest that
-// nobody has started since.
+// still be on their way; stable bytes (acknowledgements does that); a target
+// that somebody had told to give up its data (resync_direction.h), if no guest
+// runs on the source: the history may be that of the guest whose data went.
 #pragma once
 
 #include <string>

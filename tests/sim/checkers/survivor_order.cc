@@ -19,8 +19,9 @@ std::string check_survivor_order(const History& history, const Disk& disk, int h
                 newest_at = s;
             }
             // What replaced it may have been here, and be lost with a cache: the flush
-            // after it may have been the other host's alone.
-            const bool lost = history.has_lost_since(host, place.superseded);
+            // after it may have been the other host's alone.  Or the other host lost it,
+            // and was the source of a resync since.
+            const bool lost = history.has_lost_since(host, place.superseded) || history.has_lost_since(1 - host, place.superseded);
             const uint64_t since = view == View::Stable ? place.superseded_stable : lost ? 0 : place.superseded;
             if (since != 0 && since < oldest) {
                 oldest = since;

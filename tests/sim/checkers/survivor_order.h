@@ -10,8 +10,8 @@
 // with it.  So a target that is not marked as one is found.
 // One that was promoted by force is passed over, too, until its guest begins.
 // Not verified: zeroes, which carry no name, as the newer write; what a write
-// that failed left; disks that report errors; after a loss of power what the
-// host's own cache had lost before.
+// that failed left; disks that report errors; after a loss of power what a
+// host's cache had lost before, the own one or, by a resync, the other one's.
 #pragma once
 
 #include <string>

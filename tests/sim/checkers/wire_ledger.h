@@ -3,7 +3,7 @@
 // now: writes of the guest, by epoch, and answers of a resync; and what of it has
 // been answered.  The book that acknowledgements and epochs are judged by.
 //
-// In: packets as they were sent (wire_tap.h), by both hosts.  Out: entries in the
+// In: packets as they were sent (wire_ear.h), by both hosts.  Out: entries in the
 // order of sending.
 // A connection begins for a host when it sends its P_CONNECTION_FEATURES; nothing
 // of an earlier one is kept.  An entry leaves when nothing is due for it, so the
@@ -15,7 +15,7 @@
 #include <string>
 
 #include "disk.h"
-#include "wire_tap.h"
+#include "wire_ear.h"
 
 namespace drbd::sim {
 

@@ -37,7 +37,7 @@ void MemoryDisk::write(uint64_t offset, const void* buffer, uint64_t length) {
 }
 
 Node::Node(unsigned volumes, unsigned max_requests, uint64_t image_bytes)
-    : volumes_(volumes), image_bytes_(image_bytes), out_(volumes) {
+    : volumes_(volumes), image_bytes_(volumes, image_bytes), out_(volumes) {
     const DrbdResourceConfig config{"r0", volumes, max_requests, {1, 2}};
     char error[DRBD_ERROR_SIZE];
     core_ = drbd_resource_new(&config, error);
@@ -67,7 +67,7 @@ Node::~Node() {
 }
 
 DrbdDiskConfig Node::config(unsigned volume) const {
-    return {.image_bytes = image_bytes_, .metadata_bytes = disks_[volume].bytes(), .placement = DRBD_PLACEMENT_FLEXIBLE,
+    return {.image_bytes = image_bytes_[volume], .metadata_bytes = disks_[volume].bytes(), .placement = DRBD_PLACEMENT_FLEXIBLE,
             .metadata_index = 0, .al_extents = 67, .on_io_error = DRBD_ON_IO_ERROR_DETACH};
 }
 

@@ -63,6 +63,7 @@ class Node {
     DrbdResource* core() { return core_; }
     MemoryDisk& metadata(unsigned volume) { return disks_[volume]; }
     DrbdDiskConfig config(unsigned volume) const;
+    void set_image_bytes(unsigned volume, uint64_t bytes) { image_bytes_[volume] = bytes; }
 
     // Fresh metadata with these flags and identifiers, as create-md and a past would leave it.
     void format(unsigned volume, uint32_t flags, uint64_t current = 0x1110, uint64_t bitmap = 0);
@@ -122,7 +123,7 @@ class Node {
     void do_job(unsigned volume, const DrbdJob& job);
 
     unsigned volumes_;
-    uint64_t image_bytes_;
+    std::vector<uint64_t> image_bytes_;
     DrbdResource* core_ = nullptr;
     std::vector<MemoryDisk> disks_;
     std::vector<const DrbdJob*> out_;

@@ -226,6 +226,43 @@ TEST(Operations, ADetachWhoseDiskFailsMeanwhileEndsOnce) {
     EXPECT_EQ(node.write_through(0), 0) << "requests are let in again";
 }
 
+TEST(Operations, AForcedDetachEndsWhatWaitsForTheMetadata) {
+    Node node;
+    node.become_primary();
+    Guest& waits = node.write(0);  // its extent is cold
+    ASSERT_EQ(waits.step, DRBD_STEP_WAIT);
+    const uint64_t operation = node.detach(0, true);
+    node.run_jobs();
+    node.wake_all();
+    EXPECT_TRUE(node.ended_well(operation));
+    EXPECT_EQ(node.disk(), "Diskless");
+    EXPECT_EQ(waits.result, -5);
+    node.expect_at_rest();
+}
+
+TEST(Operations, NothingIsWrittenForAnOperationWhoseDiskHasFailed) {
+    Node node;
+    node.become_primary();
+    Guest& w = node.write(0);
+    node.run_jobs();
+    node.wake_all();
+    Guest& r = node.read(kMiB);
+    char error[DRBD_ERROR_SIZE];
+    const uint64_t operation = drbd_on_invalidate_remote(node.core(), 0, error);
+    ASSERT_NE(operation, 0u) << error;
+    ASSERT_TRUE(node.has_job());
+    node.local_done(w, -5);
+    EXPECT_EQ(node.disk(), "Failed") << "the read is at the image";
+    EXPECT_FALSE(node.has_job());
+    EXPECT_EQ(node.take_job(), nullptr);
+    node.local_done(r);
+    EXPECT_EQ(node.disk(), "Diskless");
+    EXPECT_FALSE(node.has_job());
+    EXPECT_FALSE(node.ended(operation).success);
+    EXPECT_EQ(node.ended(operation).times, 1u);
+    node.expect_at_rest();
+}
+
 TEST(Operations, LeavingWithoutADiskEndsAtOnce) {
     Node node;
     EXPECT_TRUE(node.ended_well(node.leave(0)));

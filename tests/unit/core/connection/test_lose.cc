@@ -207,6 +207,38 @@ TEST(Lose, AnExpectedEndThatDoesNotComeIsMade) {
     expect_usable(net);
 }
 
+// A kernel closes both streams behind its answer; data may be read first.
+TEST(Lose, TheEndOfDataWaitsForTheAnswerToADisconnect) {
+    for (const bool meta_ends : {false, true}) {
+        Network net;
+        net.start_all();
+        ASSERT_TRUE(net.run_until_up());
+        net.a().event([&] { net.a().connection.expect_answer_to_end(); });
+        net.close(net.stream_of(1, wire::Stream::Data));
+        net.run(400);
+        EXPECT_TRUE(net.a().up);
+        if (meta_ends) {
+            net.close(net.stream_of(1, wire::Stream::Meta));
+            net.run(2);
+            EXPECT_FALSE(net.a().up);
+        }
+        net.run(200);
+        ASSERT_FALSE(net.a().up) << "ping-timeout is over";
+        EXPECT_EQ(net.a().lost_how.at(0), meta_ends ? ConnectionState::NetworkFailure : ConnectionState::BrokenPipe);
+        ASSERT_TRUE(net.run_until_up());
+        expect_usable(net);
+        // It was refused: data is waited for no more.
+        net.a().event([&] {
+            net.a().connection.expect_answer_to_end();
+            net.a().connection.answer_to_end_came();
+        });
+        net.close(net.stream_of(1, wire::Stream::Data));
+        net.run(2);
+        EXPECT_FALSE(net.a().up);
+        ASSERT_TRUE(net.run_until_up());
+    }
+}
+
 TEST(Lose, RestartedPeerAgainAndAgain) {
     Network net(11);
     net.behaviour.delay_max = 5;

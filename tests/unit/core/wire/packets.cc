@@ -205,9 +205,10 @@ Result<bool> Translator::translate(const Frame& frame, ByteVector& encoded) {
         auto write = decode_write(frame, capacity_);
         if (!write)
             return write.error();
+        const bool before_flags = frame.agreement.version < 95 && packet != Packet::Data && packet != Packet::Trim;
         const uint64_t limit = packet == Packet::Data ? bulk_max(frame.agreement.version).value
                                                       : zeroes_max(frame.agreement.features).value;
-        if (write.value().size.value == 0 || write.value().size.value > limit)
+        if (write.value().size.value == 0 || write.value().size.value > limit || before_flags)
             return false;  // taken, but not sent by us
         done = encode_write(room, to, packet, write.value(), packet == Packet::WriteSame ? frame.bulk_length : 0);
         break;

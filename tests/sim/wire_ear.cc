@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The reader of wire_tap.h.
-#include "wire_tap.h"
+// The reader of wire_ear.h.
+#include "wire_ear.h"
 
 #include "disk.h"
 
@@ -41,7 +41,10 @@ Header read_header(const uint8_t* at, size_t bytes) {
             big_endian(at + 8, 4)};
 }
 
+// A digest before the content (data-integrity-alg) is what is more than whole sectors.
 void read_content(TappedPacket& packet, const uint8_t* at, size_t bytes) {
+    at += bytes % 512;
+    bytes -= bytes % 512;
     packet.bytes = bytes;
     for (size_t i = 0; i + 512 <= bytes; i += 512)
         packet.values.push_back(value_of(at + i));
@@ -85,7 +88,7 @@ void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
 
 }  // namespace
 
-void WireTap::on_sent(End end, int host, std::span<const uint8_t> bytes) {
+void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes) {
     if (end >= streams_.size())
         streams_.resize(end + 1);
     if (!streams_[end])
@@ -104,7 +107,7 @@ void WireTap::on_sent(End end, int host, std::span<const uint8_t> bytes) {
     stream.bytes.erase(stream.bytes.begin(), stream.bytes.begin() + static_cast<long>(at));
 }
 
-size_t WireTap::read_packet(Stream& stream, int host, uint32_t tcp, std::span<const uint8_t> bytes) {
+size_t WireEar::read_packet(Stream& stream, int host, uint32_t tcp, std::span<const uint8_t> bytes) {
     if (bytes.size() < 8)
         return 0;
     const Header header = read_header(bytes.data(), bytes.size());

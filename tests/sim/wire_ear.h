@@ -41,11 +41,11 @@ class WireListener {
     ~WireListener() = default;
 };
 
-class WireTap final : public LinkTap {
+class WireEar {
   public:
-    explicit WireTap(WireListener& listener) : listener_(listener) {}
+    explicit WireEar(WireListener& listener) : listener_(listener) {}
 
-    void on_sent(End end, int host, std::span<const uint8_t> bytes) override;
+    void on_sent(int host, End end, std::span<const uint8_t> bytes);
 
   private:
     struct Stream {
