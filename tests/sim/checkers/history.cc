@@ -122,7 +122,10 @@ History::Place History::place_of(uint64_t sector, uint64_t value) const {
         // Zeroes look alike: the newest are meant.
         found = true;
         place = {.issued = value != 0 ? e.issued : 0, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
-        if (e.superseded == 0)
+        // One that was under way when the next guest began may have landed after that.
+        if (e.superseded < e.ended)
+            place.superseded = place.superseded_stable = 0;
+        if (place.superseded == 0)
             return place;
     }
     if (found)
