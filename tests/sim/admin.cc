@@ -57,6 +57,11 @@ void Admin::repair() {
     }
 }
 
+// One in four lasts longer than a peer may be silent.
+void Admin::drain_for(int h, Time time) {
+    world_.queue().after(time % 4 == 0 ? time * 60 : time, [this, h] { end_drains(h); });
+}
+
 void Admin::end_drains(int h) {
     for (; host_[h].drained > 0; host_[h].drained--)
         world_.node(h).drain(0, false);
@@ -304,7 +309,7 @@ void Admin::command() {
     case 8:
         host_[h].drained++;
         node.drain(0, true);
-        world_.queue().after(random_.below(2 * kSecond), [this, h] { end_drains(h); });
+        drain_for(h, random_.below(2 * kSecond));
         break;
     case 9: node.new_current_uuid(v, false); break;
     }

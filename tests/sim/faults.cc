@@ -73,6 +73,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
     o.requests = requests;
     draw_shape(o, r);
     draw_connection(o, r);
+    o.drain_timeout = o.timeout % 3 == 0 ? 0 : o.timeout;
     if (o.version_max < 100)
         o.volumes = 1;  // older peers know no more
     draw_guest(o, r);
@@ -105,6 +106,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         o.flush_error = f.flush_error;
         o.metadata_error = f.metadata_error;
     }
+    if (kinds & kFaultStuck)
+        o.stuck_io = 0.003;
     if (kinds & kFaultFailover)
         o.failover_every = f.failover_every;
     if (kinds & kFaultAdmin)

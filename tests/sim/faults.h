@@ -21,6 +21,7 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
+    kFaultStuck = 128,  // only when named
 };
 
 struct Options {
@@ -34,6 +35,7 @@ struct Options {
     bool skip_initial_sync = false;
     Time disk_latency = 80;
     double slow_io = 0;               // this part takes 100 times as long
+    double stuck_io = 0;              // this part takes seconds
     double read_error = 0, write_error = 0, flush_error = 0, metadata_error = 0;
     double process_cache = 0;         // a kill loses what the process had cached
     // Connection.
@@ -45,6 +47,7 @@ struct Options {
     std::string secret[2];            // of each host; empty: no authentication
     bool integrity = false;           // digests of all data
     unsigned timeout = 60, ping_timeout = 5, connect_int = 3, ping_int = 10, ko_count = 7, max_epoch_size = 0, max_buffers = 0;
+    unsigned drain_timeout = 0;       // 0: ko-count times timeout
     double small_reads = 0, short_sends = 0.02, late_sends = 0.1;
     double clock_rate[2] = {1, 1};
     // Guest.

@@ -48,12 +48,15 @@ void Guest::begin(int host, bool licence) {
                 world_.complain(wrong);
                 return;
             }
+        const int holder = &source == &world_.node(host).disk(v) ? host : 1 - host;
+        world_.direction().on_guest_begins(holder, v, histories_[v], source, world_.node(1 - holder).disk(v));
         histories_[v].begin_stint(source);
         unflushed_[v].clear();
     }
     lost_promises_ = false;
     host_ = host;
     running_ = true;
+    world_.wire().on_guest_begins();
     stint_++;
     in_flight_ = 0;
     for (unsigned v = 0; v < histories_.size(); v++)
@@ -65,8 +68,10 @@ void Guest::begin(int host, bool licence) {
 // What the last guest was promised is here, unless its disk's generation had
 // left this one's past.
 std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
-    // Without protocol C only the own copy is promised.
-    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && world_.options().protocol != DRBD_PROTOCOL_C))
+    // A promises the own copy alone; B also what the peer's process had received.
+    const DrbdProtocol protocol = world_.options().protocol;
+    const bool other_died = protocol == DRBD_PROTOCOL_A || (protocol == DRBD_PROTOCOL_B && world_.node(host).incarnation() != peer_process_);
+    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && other_died))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
@@ -91,6 +96,7 @@ void Guest::remember_generation(unsigned volume) {
     const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
+    peer_process_ = world_.node(1 - host_).incarnation();
 }
 
 void Guest::on_process_died(int host, bool lost_cache) {
@@ -154,7 +160,8 @@ void Guest::choose(GuestRequest& r) {
 void Guest::issue() {
     if (!running_ || !world_.node(host_).is_running() || in_flight_ >= world_.options().depth)
         return;
-    if (world_.node(host_).is_frozen() || drbd_volume_bytes(world_.node(host_).core(), 0) == 0) {
+    // A drained node gets nothing new.
+    if (world_.node(host_).is_frozen() || world_.node(host_).is_drained() || drbd_volume_bytes(world_.node(host_).core(), 0) == 0) {
         world_.queue().after(10 * kMillisecond, [this, stint = stint_] {
             if (stint == stint_)
                 issue();
@@ -195,6 +202,7 @@ void Guest::issue(std::unique_ptr<GuestRequest> request) {
                             request->issued, 0};
         writes_[write.write_id] = write;
         history.begin_write(write);
+        world_.wire().on_write_issued(write.write_id);
     }
     world_.node(host_).begin_request(std::move(request));
 }
@@ -226,6 +234,7 @@ void Guest::on_end(GuestRequest& r) {
     } else {
         Written write = writes_.extract(r.write_id).mapped();
         history.end_write(write, r.result == 0);
+        world_.wire().on_write_completed(write.write_id);
         if (r.result == 0 && !lost_promises_)
             write_ended(r.volume, write, r);
     }

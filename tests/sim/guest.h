@@ -58,6 +58,7 @@ class Guest {
     std::vector<std::vector<Written>> unflushed_;  // ended well, in that order
     std::unordered_map<uint64_t, Written> writes_; // in flight
     std::vector<uint64_t> generation_;             // of the Primary's disk at the last completed write
+    uint64_t peer_process_ = 0;                    // the other host's, at that time
     std::vector<uint64_t> hot_;
     bool running_ = false;
     bool endless_ = false;

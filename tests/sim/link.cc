@@ -65,14 +65,15 @@ uint64_t Network::room(End end) {
 }
 
 void Network::send(End end, std::span<const uint8_t> bytes) {
-    if (!find(end) || bytes.empty())
+    const Half* own = find(end);
+    if (!own || bytes.empty())
         return;
-    if (tap_)
-        tap_(find(end)->host, end, bytes);
+    for (const Tap& tap : taps_)
+        tap(own->host, end, bytes);
     std::vector<uint8_t> copy = take_buffer();
     copy.assign(bytes.begin(), bytes.end());
-    if (corrupts_[find(end)->host] && copy.size() >= 4096) {
-        corrupts_[find(end)->host] = false;
+    if (corrupts_[own->host] && copy.size() >= 4096) {
+        corrupts_[own->host] = false;
         copy[copy.size() - 100] ^= 1;
     }
     queue_segment(other(end), std::move(copy), Segment::Data);

@@ -53,7 +53,7 @@ class Network {
 
     // Somebody reads along what processes send.
     using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes)>;
-    void set_tap(Tap tap) { tap_ = std::move(tap); }
+    void add_tap(Tap tap) { taps_.push_back(std::move(tap)); }
 
     // What a process does.
     void listen(int host, bool on) { hosts_[host].listening = on; }
@@ -119,7 +119,7 @@ class Network {
     Trace& trace_;
     Rng random_;
     LinkTimes times_;
-    Tap tap_;
+    std::vector<Tap> taps_;
     Host hosts_[2];
     bool partitioned_ = false;
     bool corrupts_[2] = {false, false};

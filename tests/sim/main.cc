@@ -31,6 +31,7 @@ struct Arguments {
     std::string faults_text = "all";
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
+    std::string protocol;        // A, B or C; empty: the seed's
     bool shrink = false;
     std::string without;         // decisions that are left out
     PlayOptions play;            // scripts, instead of seeds
@@ -44,14 +45,24 @@ struct Totals {
 const char* program = "drbd-sim";
 constexpr double kShrinkSeconds = 120;
 
-std::string command_of(uint64_t seed, uint64_t requests, const std::string& faults) {
-    return std::string(program) + " --seed " + std::to_string(seed) + " --requests " + std::to_string(requests) + " --faults " + faults;
+// `--trace` is for the caller to add.
+std::string command_of(const Arguments& a, uint64_t seed, uint64_t requests, const std::string& faults) {
+    return std::string(program) + " --seed " + std::to_string(seed) + " --requests " + std::to_string(requests) + " --faults " + faults +
+           (a.protocol.empty() ? "" : " --protocol " + a.protocol);
+}
+
+Options options_of(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults) {
+    Options options = swarm(seed, faults, requests);
+    if (!a.protocol.empty())
+        options.protocol = a.protocol == "A" ? DRBD_PROTOCOL_A : a.protocol == "B" ? DRBD_PROTOCOL_B : DRBD_PROTOCOL_C;
+    return options;
 }
 
 bool parse_faults(const std::string& text, unsigned& kinds) {
     static const struct { const char* name; unsigned kind; } names[] = {
         {"none", 0}, {"kill", kFaultKill}, {"cut", kFaultCut}, {"power", kFaultPower}, {"disk", kFaultDisk},
         {"freeze", kFaultFreeze}, {"admin", kFaultAdmin}, {"failover", kFaultFailover}, {"all", kFaultAll},
+        {"stuck", kFaultStuck},
     };
     kinds = 0;
     size_t at = 0;
@@ -74,14 +85,15 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
 void usage() {
     std::printf(
         "Usage: %s [--seed N] [--seeds COUNT] [--seconds S] [--jobs N] [--requests N]\n"
-        "       [--faults LIST] [--trace] [--twice] [--keep-going] [--list FILE]\n"
+        "       [--faults LIST] [--protocol P] [--trace] [--twice] [--keep-going] [--list FILE]\n"
         "Simulates two nodes from each seed and checks the promises of docs/SIMULATOR.md.\n"
         "  --seed N       the first seed (1); `random` draws one\n"
         "  --seeds N      so many, one after the other (1)\n"
         "  --seconds S    end after this time, whatever --seeds says\n"
         "  --jobs N       processes at a time (1)\n"
         "  --requests N   of the guest, in each run (2000)\n"
-        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all)\n"
+        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all); and stuck\n"
+        "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
         "  --shrink       make the life of --seed short, as long as it fails\n"
@@ -98,14 +110,14 @@ void usage() {
 
 // One seed.  Prints what is wrong; false then.
 bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned faults, const std::string& faults_text, Totals& totals) {
-    set_repeat_command(command_of(seed, requests, faults_text) + " --trace");
-    const Options options = swarm(seed, faults, requests);
+    set_repeat_command(command_of(a, seed, requests, faults_text) + " --trace");
+    const Options options = options_of(a, seed, requests, faults);
     Record record;
     Mask mask;
     if (!a.without.empty()) {
         Mask::parse(a.without, mask);
         record_life({seed, options}, record);
-        set_repeat_command(command_of(seed, requests, faults_text) + " --without " + a.without + " --trace");
+        set_repeat_command(command_of(a, seed, requests, faults_text) + " --without " + a.without + " --trace");
     }
     uint64_t hash = 0;
     for (int round = 0; round < (a.twice ? 2 : 1); round++) {
@@ -141,7 +153,7 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
 
 // Finds the shortest life of a seed that fails as the whole does.
 int run_shrink(const Arguments& a) {
-    const Shrunk shrunk = shrink({a.seed, swarm(a.seed, a.faults, a.requests)}, a.seconds > 0 ? a.seconds : kShrinkSeconds);
+    const Shrunk shrunk = shrink({a.seed, options_of(a, a.seed, a.requests, a.faults)}, a.seconds > 0 ? a.seconds : kShrinkSeconds);
     if (shrunk.complaint.empty()) {
         std::printf("seed %llu does not fail\n", static_cast<unsigned long long>(a.seed));
         return 0;
@@ -152,7 +164,7 @@ int run_shrink(const Arguments& a) {
             std::printf("  %-16s %llu of %llu\n", Mask::name(static_cast<Source>(s)), static_cast<unsigned long long>(shrunk.left[s]),
                         static_cast<unsigned long long>(shrunk.all[s]));
     std::printf("%u lives tried\n", shrunk.lives);
-    set_repeat_command(command_of(a.seed, a.requests, a.faults_text) +
+    set_repeat_command(command_of(a, a.seed, a.requests, a.faults_text) +
                        (shrunk.mask.empty() ? "" : " --without " + shrunk.mask.text()) + " --trace");
     report_failure("seed " + std::to_string(a.seed) + ", shortened", shrunk.shortest);
     return 1;
@@ -287,7 +299,8 @@ int main(int argc, char** argv) {
         {"requests", required_argument, nullptr, 'r'}, {"faults", required_argument, nullptr, 'f'},
         {"trace", no_argument, nullptr, 'T'}, {"twice", no_argument, nullptr, '2'}, {"list", required_argument, nullptr, 'l'},
         {"script", required_argument, nullptr, 'S'}, {"inject", required_argument, nullptr, 'I'},
-        {"shrink", no_argument, nullptr, 'H'}, {"without", required_argument, nullptr, 'W'}, {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
+        {"protocol", required_argument, nullptr, 'p'}, {"shrink", no_argument, nullptr, 'H'}, {"without", required_argument, nullptr, 'W'},
+        {"update", no_argument, nullptr, 'U'}, {"keep-going", no_argument, nullptr, 'k'}, {"help", no_argument, nullptr, 'h'}, {},
     };
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
@@ -308,6 +321,7 @@ int main(int argc, char** argv) {
         case '2': a.twice = true; break;
         case 'k': a.keep_going = true; break;
         case 'l': a.list = optarg; break;
+        case 'p': a.protocol = optarg; break;
         case 'S': a.play.paths.push_back(optarg); break;
         case 'I': a.play.inject = optarg; break;
         case 'H': a.shrink = true; break;
@@ -317,8 +331,9 @@ int main(int argc, char** argv) {
         default: usage(); return 2;
         }
     }
+    const bool protocol_is_known = a.protocol.empty() || (a.protocol.size() == 1 && std::strchr("ABC", a.protocol[0]));
     Mask mask;
-    if (!parse_faults(a.faults_text, a.faults) || !Mask::parse(a.without, mask) || optind != argc) {
+    if (!parse_faults(a.faults_text, a.faults) || !protocol_is_known || !Mask::parse(a.without, mask) || optind != argc) {
         usage();
         return 2;
     }

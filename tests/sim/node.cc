@@ -57,6 +57,7 @@ void Node::start() {
     net.ping_int = o.ping_int;
     net.ko_count_given = true;
     net.ko_count = o.ko_count;
+    net.drain_timeout = o.drain_timeout;
     net.max_epoch_size = o.max_epoch_size;
     net.max_buffers = o.max_buffers;
     net.resync_rate = 1 << 20;
@@ -98,6 +99,8 @@ void Node::die() {
     for (auto& [buffer, bytes] : buffers_)
         std::free(buffer);
     buffers_.clear();
+    lent_bytes_ = 0;
+    drains_ = 0;
     requests_.clear();
     request_order_.clear();
     for (Socket& socket : sockets_)
@@ -281,6 +284,7 @@ void Node::notice(const DrbdNotice& n) {
     switch (n.kind) {
     case DRBD_NOTICE_STATE:
         world_.trace().text(host_, n.field, (std::string(n.old_value) + " -> " + n.new_value + "  " + n.text).c_str());
+        world_.on_state_change(*this, n);
         return;
     case DRBD_NOTICE_OPERATION: {
         Operation& operation = operations_[n.operation];
@@ -330,6 +334,7 @@ uint64_t Node::begun(uint64_t number, const char* command, int volume, const cha
 
 uint64_t Node::create_md(unsigned volume) {
     BEGIN_COMMAND;
+    world_.direction().on_licence(host_);
     const DrbdDiskConfig disk = disk_config(volume);
     const DrbdCreateMd options{.force = true, .al_stripes = 0, .al_stripe_size_kb = 0, .peer_max_bio_size = 0};
     return begun(drbd_on_create_md(core_now(), volume, &disk, &options, error), "create-md", static_cast<int>(volume), error);
@@ -354,6 +359,8 @@ uint64_t Node::leave(unsigned volume) {
 uint64_t Node::connect(bool discard_my_data) {
     BEGIN_COMMAND;
     split_brain_ = false;
+    if (discard_my_data)
+        world_.direction().on_licence(host_);
     return begun(drbd_on_connect(core_now(), discard_my_data, error), discard_my_data ? "connect discard-my-data" : "connect", -1, error);
 }
 
@@ -364,16 +371,20 @@ uint64_t Node::disconnect(bool force) {
 
 uint64_t Node::set_role(bool primary, bool force) {
     BEGIN_COMMAND;
+    if (force)
+        world_.direction().on_forced(host_);
     return begun(drbd_on_set_role(core_now(), primary, force, error), primary ? (force ? "primary force" : "primary") : "secondary", -1, error);
 }
 
 uint64_t Node::invalidate(unsigned volume) {
     BEGIN_COMMAND;
+    world_.direction().on_licence(host_);
     return begun(drbd_on_invalidate(core_now(), volume, error), "invalidate", static_cast<int>(volume), error);
 }
 
 uint64_t Node::invalidate_remote(unsigned volume) {
     BEGIN_COMMAND;
+    world_.direction().on_licence(1 - host_);
     return begun(drbd_on_invalidate_remote(core_now(), volume, error), "invalidate-remote", static_cast<int>(volume), error);
 }
 
@@ -391,6 +402,7 @@ void Node::drain(unsigned volume, bool begin) {
     call([this, volume, begin] {
         world_.trace().line(host_, begin ? "drain" : "undrain", volume);
         begin ? drbd_on_drain_begin(core_, volume) : drbd_on_drain_end(core_, volume);
+        begin ? drains_++ : drains_--;
         kick();
     });
 }
@@ -434,12 +446,15 @@ Time Node::oldest_request() const {
 Time Node::io_time() {
     const Options& o = world_.options();
     const Time time = o.disk_latency / 2 + random_.below(o.disk_latency + 1);
+    if (o.stuck_io != 0 && random_.chance(o.stuck_io))
+        return kSecond + random_.below(4 * kSecond);
     return random_.chance(o.slow_io) ? time * 100 : time;
 }
 
 void* Node::new_buffer(size_t bytes) {
     void* buffer = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
     buffers_.emplace(buffer, bytes);
+    lent_bytes_ += bytes;
     return buffer;
 }
 
@@ -450,6 +465,7 @@ void Node::free_buffer(void* buffer, size_t bytes) {
         return;
     }
     buffers_.erase(found);
+    lent_bytes_ -= bytes;
     std::free(buffer);
 }
 

@@ -103,6 +103,8 @@ class Node final : public LinkUser {
     // Guest.  Ends in Guest::on_end().
     void begin_request(std::unique_ptr<GuestRequest> request);
     size_t requests_in_flight() const { return requests_.size(); }
+    bool is_drained() const { return drains_ != 0; }
+    uint64_t lent_bytes() const { return lent_bytes_; }  // buffers that the core has, or is about to get
     Time oldest_request() const;  // when it began; now if there is none
 
     DrbdVolumeStatus status(unsigned volume) const;
@@ -205,6 +207,8 @@ class Node final : public LinkUser {
     std::unordered_map<GuestRequest*, std::unique_ptr<GuestRequest>> requests_;
     std::vector<GuestRequest*> request_order_;
     std::unordered_map<void*, size_t> buffers_;
+    uint64_t lent_bytes_ = 0;
+    unsigned drains_ = 0;
     std::map<uint64_t, Operation> operations_;
     std::string refusal_;
 };

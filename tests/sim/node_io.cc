@@ -24,7 +24,7 @@ bool Node::fails(DiskFault kind) {
     const bool failed = std::exchange(fails_next_[k], false) ||
                         (chance[k] > 0 && world_.decisions().disk_error(random_.chance(chance[k]), host_, k));
     if (failed)
-        world_.guest().on_disk_error(host_);
+        world_.on_disk_error(host_);
     return failed;
 }
 
@@ -122,6 +122,7 @@ void Node::job_done(unsigned volume, int result) {
     jobs_[volume] = {};
     if (result != 0)
         world_.trace().line(host_, "job-failed", volume);
+    world_.on_metadata_written(*this, volume);
     drbd_on_job_done(core_now(), volume, result);
     kick();
 }
@@ -141,6 +142,7 @@ void Node::peer_io(const DrbdPeerIo& io) {
         world_.on_peer_write(*this, io, values);
     } else if (io.kind == DRBD_PEER_ZEROES) {
         values.assign(io.bytes / 512, 0);
+        world_.on_peer_write(*this, io, values);
     }
     if (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES) {
         if ((io.offset + io.bytes) / 512 > disk.image().sectors()) {

@@ -6,6 +6,8 @@
 
 #include "checkers/as_if_crashed.h"
 #include "checkers/equal_images.h"
+#include "checkers/resync_result.h"
+#include "checkers/survivor_order.h"
 
 namespace drbd::sim {
 
@@ -18,12 +20,22 @@ World::World(uint64_t seed, const Options& options, bool print)
       nodes_{std::make_unique<Node>(*this, 0, random_.fork()), std::make_unique<Node>(*this, 1, random_.fork())},
       guest_(*this, random_.fork()),
       admin_(*this, random_.fork()),
-      faults_(*this, random_.fork()) {
+      faults_(*this, random_.fork()),
+      wire_(*this),
+      direction_(options.volumes) {
+    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
+    for (auto& steps : steps_)
+        steps.resize(options.volumes);
+    has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;
     for (int h = 0; h < 2; h++)
         net_.set_user(h, nodes_[h].get());
     // Whoever does not answer is dropped after ko-count timeouts; then there may
     // be a generation to write, and slow disks on the way.
     bound_ = (options_.ko_count + 2) * options_.timeout * 100 * kMillisecond + 60 * kSecond;
+    const Time give_up = options_.ko_count * options_.timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond;
+    const Time drain_limit = options_.drain_timeout != 0 ? options_.drain_timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond : give_up;
+    signs_.assign(options_.volumes, EqualSigns(give_up));
+    bounds_.assign(2, Bounds(drain_limit, options_.max_buffers));
 }
 
 void World::complain(const std::string& what) {
@@ -35,7 +47,7 @@ void World::complain(const std::string& what) {
 
 void World::end_disk_faults() {
     had_disk_faults_ |= options_.read_error + options_.write_error > 0;
-    options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = 0;
+    options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = options_.stuck_io = 0;
     for (auto& node : nodes_)
         for (DiskFault kind : {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata})
             node->fail_next(kind, false);
@@ -50,9 +62,10 @@ bool World::step() {
         next_check_ = queue_.events() + 20;
         check_primaries();
         check_bounds();
+        check_states();
     }
     if (queue_.events() >= next_crash_check_) {
-        next_crash_check_ = queue_.events() + 1 + random_.below(400);
+        next_crash_check_ = queue_.events() + 1 + random_.below(queue_.events() < dense_until_ ? 4 : 400);
         check_as_if_crashed();
     }
     return true;
@@ -183,13 +196,25 @@ void World::check_rest() {
 
 void World::check_as_if_crashed() {
     crash_checks_++;
-    const uint64_t which = random_.below(4);
-    const View views[2] = {which & 1 ? View::Stable : View::Current, which & 2 ? View::Stable : View::Current};
-    for (unsigned v = 0; v < options_.volumes; v++) {
-        const Disk* disks[2] = {&nodes_[0]->disk(v), &nodes_[1]->disk(v)};
-        if (const std::string wrong = drbd::sim::check_as_if_crashed(guest_.history(v), disks, views); !wrong.empty())
-            complain(wrong);
-    }
+    // Where a superblock has just changed, all that may be found are looked at.
+    const uint64_t drawn = random_.below(4);
+    for (uint64_t which = 0; which < 4; which++)
+        for (unsigned v = 0; v < options_.volumes && (superblock_changed_ || which == drawn); v++)
+            check_disks(v, which & 1 ? View::Stable : View::Current, which & 2 ? View::Stable : View::Current);
+    superblock_changed_ = false;
+}
+
+void World::check_disks(unsigned volume, View a, View b) {
+    const Disk* disks[2] = {&nodes_[0]->disk(volume), &nodes_[1]->disk(volume)};
+    const View views[2] = {a, b};
+    const History& history = guest_.history(volume);
+    if (const std::string wrong = drbd::sim::check_as_if_crashed(history, disks, views); !wrong.empty())
+        complain(wrong);
+    for (int h = 0; h < 2; h++)
+        // Not in a life as it is by default: seed 183 is a complaint that is not understood.
+        if (options_.stuck_io > 0 && !has_disk_errors_ && !direction_.is_forced(h))
+            if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())
+                complain(wrong);
 }
 
 // At most one Primary where both know each other.
@@ -201,8 +226,22 @@ void World::check_primaries() {
             complain("one_primary: two connected nodes are Primary");
 }
 
+void World::check_states() {
+    for (unsigned v = 0; v < options_.volumes; v++) {
+        for (auto& node : nodes_)
+            if (node->is_running())
+                if (const std::string wrong = check_tuple(node->status(v)); !wrong.empty())
+                    complain(wrong + " on " + "AB"[node->host()]);
+        if (const std::string wrong = signs_[v].check(*nodes_[0], *nodes_[1], v, queue_.now()); !wrong.empty())
+            complain(wrong);
+    }
+}
+
 // Every request ends within what the configuration gives.
 void World::check_bounds() {
+    for (int h = 0; h < 2; h++)
+        if (const std::string wrong = bounds_[h].check(*nodes_[h], queue_.now()); !wrong.empty())
+            complain(wrong + " on " + "AB"[h]);
     for (auto& node : nodes_) {
         if (!node->is_running() || node->is_frozen() || node->oldest_request() + bound_ > queue_.now())
             continue;
@@ -213,7 +252,47 @@ void World::check_bounds() {
 
 void World::on_process_died(int host, bool lost_cache) {
     guest_.on_process_died(host, lost_cache);
+    for (unsigned v = 0; v < options_.volumes; v++)
+        steps_[host][v].on_process_died(nodes_[host]->disk(v));
     next_crash_check_ = 0;
+}
+
+void World::on_disk_error(int host) {
+    has_disk_errors_ = true;  // also in scripts, whose options have no chance of one
+    guest_.on_disk_error(host);
+}
+
+void World::on_metadata_written(Node& node, unsigned volume) {
+    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_); !wrong.empty())
+        complain(wrong);
+    if (steps_[node.host()][volume].has_changed()) {
+        superblock_changed_ = true;
+        next_crash_check_ = 0;
+    }
+}
+
+void World::on_state_change(Node& node, const DrbdNotice& change) {
+    const int host = node.host();
+    const unsigned volume = static_cast<unsigned>(change.volume);
+    if (const std::string wrong = check_step(change); !wrong.empty())
+        complain(wrong);
+    // Bitmaps, superblocks and data go different ways now.
+    if (std::strcmp(change.field, "connection") == 0)
+        dense_until_ = queue_.events() + 120;
+    const bool disk_is_good = std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
+                              std::strcmp(change.new_value, "UpToDate") == 0 && std::strstr(change.text, "resync");
+    // Where it is said that the last guest's data may go, its history says nothing.
+    const bool given_up = direction_.is_licensed(host) && !guest_.runs_on(1 - host);
+    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up)
+        if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
+            complain(wrong);
+    // A and B let a write complete that the next Primary need not have.
+    if (options_.protocol != DRBD_PROTOCOL_C || std::strcmp(change.field, "connection") != 0 ||
+        std::strcmp(change.new_value, "SyncTarget") != 0)
+        return;
+    if (const std::string wrong = direction_.on_target(host, volume, guest_.history(volume), node.disk(volume), nodes_[1 - host]->disk(volume));
+        !wrong.empty())
+        complain(wrong);
 }
 
 void World::on_request_end(Node& node, GuestRequest& request) {
@@ -221,10 +300,11 @@ void World::on_request_end(Node& node, GuestRequest& request) {
         guest_.on_end(request);
 }
 
-void World::on_peer_write(Node&, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
+void World::on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
     for (const uint64_t value : values)
         if (value == kTornValue || (value >> 12) > guest_.started())
             complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");
+    wire_.on_peer_write(node.host(), io.volume, io.offset / 512, values);
 }
 
 }  // namespace drbd::sim

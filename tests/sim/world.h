@@ -12,6 +12,10 @@
 #include <string>
 
 #include "admin.h"
+#include "checkers/bounds.h"
+#include "checkers/legal_states.h"
+#include "checkers/resync_direction.h"
+#include "checkers/superblock_steps.h"
 #include "decisions.h"
 #include "event_queue.h"
 #include "faults.h"
@@ -19,6 +23,7 @@
 #include "link.h"
 #include "node.h"
 #include "trace.h"
+#include "wire_watch.h"
 
 namespace drbd::sim {
 
@@ -53,16 +58,23 @@ class World {
 
     // From the nodes.
     void on_process_died(int host, bool lost_cache);
+    void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
     void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
+    void on_metadata_written(Node& node, unsigned volume);
+    void on_state_change(Node& node, const DrbdNotice& change);
+    WireWatch& wire() { return wire_; }
+    ResyncDirection& direction() { return direction_; }
 
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
+    void check_disks(unsigned volume, View a, View b);
     void check_primaries();
     void check_bounds();
+    void check_states();
     void check_rest();
     bool requests_are_made();
     bool becomes_well();
@@ -81,10 +93,17 @@ class World {
     Guest guest_;
     Admin admin_;
     Faults faults_;
+    WireWatch wire_;
+    ResyncDirection direction_;
+    std::vector<SuperblockSteps> steps_[2];
+    std::vector<Bounds> bounds_;
+    std::vector<EqualSigns> signs_;
     Time bound_;               // of a request, while its node runs
     uint64_t next_check_ = 0, next_crash_check_ = 0;
     uint64_t crash_checks_ = 0;
-    bool over_ = false, had_disk_faults_ = false;
+    uint64_t dense_until_ = 0;  // looks are close together for so many events
+    bool superblock_changed_ = false;
+    bool over_ = false, had_disk_faults_ = false, has_disk_errors_ = false;
     std::string complaint_;
 };
 

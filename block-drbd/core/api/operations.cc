@@ -332,6 +332,8 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     const bool forced = declared_good_;
     declared_good_ = false;
     demoting_ = false;
+    if (role == Role::Primary && is_attached() && owner_.peer_io().has_unflushed(number_))
+        io_.image_is_unflushed();
     change_state(ChangeKind::Hard, wanted, reason, operation);
     // The peer may have gone after the role was recorded as that of a connected
     // node: then the first write makes the generation.

@@ -101,6 +101,8 @@ class PeerIo final : public PeerRequestOwner {
     // Writes of the peer that are not on the disk yet: a promotion waits for 0
     // (design, "never before received writes are on the disk").
     unsigned writes_pending(unsigned volume) const { return volumes_[volume].writes; }
+    // The disk may hold some of them in its cache.
+    bool has_unflushed(unsigned volume) const { return volumes_[volume].unflushed || flush_begun_; }
     unsigned epochs() const { return epochs_.unfinished(); }
 
   private:

@@ -91,6 +91,8 @@ class GuestIo {
 
     // Those who were held go on if they may.
     void set_access(const Access& access);
+    // The image holds in its cache what the next guest reads: its first flush reaches it.
+    void image_is_unflushed() { written_generation_++; }
     const Access& access() const { return access_; }
     // Payloads are copied although nobody replicates (a digest is wanted of them).
     void set_copies(bool copies) { copies_ = copies; }

@@ -39,6 +39,22 @@ std::string describe(const Disk* const disks[2], const View views[2], uint64_t b
     return text;
 }
 
+bool same(uint64_t a, uint64_t b) { return (a | 1) == (b | 1); }
+
+// Where the identifiers leave no doubt, bit 0 aside, and both disks are good.
+std::string check_plain_cases(const MetadataView metadata[2], bool refused, Direction direction) {
+    if (metadata[0].is_inconsistent() || metadata[1].is_inconsistent())
+        return "";
+    const metafmt::Uuids& a = metadata[0].superblock.uuids;
+    const metafmt::Uuids& b = metadata[1].superblock.uuids;
+    if (same(a.current, b.current))
+        return refused ? "as_if_crashed: both disks have the same generation, and the nodes refuse each other" : "";
+    const bool a_counts = same(a.bitmap, b.current) && b.bitmap == 0, b_counts = same(b.bitmap, a.current) && a.bitmap == 0;
+    if (a_counts != b_counts && (refused || direction != (a_counts ? Direction::Source : Direction::Target)))
+        return std::string("as_if_crashed: ") + (a_counts ? "A" : "B") + " counts from the other's generation, and is not the source";
+    return "";
+}
+
 }  // namespace
 
 std::string check_as_if_crashed(const History& history, const Disk* const disks[2], const View views[2]) {
@@ -57,6 +73,8 @@ std::string check_as_if_crashed(const History& history, const Disk* const disks[
     seen.peer = input.self;
     const HandshakeDecision a = decide_sync(input);
     const HandshakeDecision b = decide_sync(seen);
+    if (const std::string wrong = check_plain_cases(metadata, a.refused() || b.refused(), a.direction); !wrong.empty())
+        return wrong;
     if (a.refused() || b.refused())
         return "";
     if (a.direction != mirrored(b.direction) || a.amount != b.amount)

@@ -34,8 +34,14 @@ History::List& History::list(uint64_t sector) {
 
 void History::prune(List& entries) {
     const uint64_t oldest = reads_.empty() ? clock_ + 1 : *reads_.begin();
-    if (entries.size() > 1)
-        std::erase_if(entries, [&](const Entry& e) { return e.superseded_stable != 0 && e.superseded < oldest; });
+    if (entries.size() < 2)
+        return;
+    std::erase_if(entries, [&](const Entry& e) {
+        const bool over = e.superseded_stable != 0 && e.superseded < oldest;
+        if (over && e.value != 0)
+            forgotten_[e.value] = {.issued = e.issued, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
+        return over;
+    });
 }
 
 void History::begin_write(const Written& write) {
@@ -101,6 +107,37 @@ bool History::survived(uint64_t sector, uint64_t value) const {
         return value == 0;
     return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
         return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.superseded < lost));
+    });
+}
+
+History::Place History::place_of(uint64_t sector, uint64_t value) const {
+    const uint32_t index = lists_.get(sector);
+    if (index == 0)
+        return {};
+    Place place;
+    bool found = false;
+    for (const Entry& e : all_[index - 1]) {
+        if (e.value != value)
+            continue;
+        // Zeroes look alike: the newest are meant.
+        found = true;
+        place = {.issued = value != 0 ? e.issued : 0, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
+        // One that was under way when the next guest began may have landed after that.
+        if (e.superseded < e.ended)
+            place.superseded = place.superseded_stable = 0;
+        if (place.superseded == 0)
+            return place;
+    }
+    if (found)
+        return place;
+    const auto old = forgotten_.find(value);
+    return old == forgotten_.end() ? Place{} : old->second;
+}
+
+bool History::completed(uint64_t sector, uint64_t value) const {
+    const uint32_t index = lists_.get(sector);
+    return index != 0 && std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
+        return e.value == value && e.write_id != 0 && e.ended != 0 && e.superseded == 0;
     });
 }
 

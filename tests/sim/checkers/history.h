@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "cached_store.h"
@@ -44,6 +45,8 @@ class History {
     // The guest's process is gone with everything that had not ended.
     void guest_died();
     void power_lost(int host) { power_lost_[host] = tick(); }
+    // Did this host lose what was not flushed since then?
+    bool has_lost_since(int host, uint64_t begin) const { return power_lost_[host] > begin; }
     // When this host last lost what was not flushed.
     uint64_t last_loss(int host) const { return power_lost_[host]; }
 
@@ -53,6 +56,14 @@ class History {
     bool at_least(const Written& write, uint64_t sector, uint64_t value) const;
     // May this be what a new Primary holds?
     bool survived(uint64_t sector, uint64_t value) const;
+    // Where a value stands in the sector's history.
+    struct Place {
+        uint64_t issued = 0;             // of a write with a name of its own; 0: unknown
+        uint64_t superseded = 0, superseded_stable = 0;  // 0: it is not
+    };
+    Place place_of(uint64_t sector, uint64_t value) const;
+    // Is this what a write that ended left, and no later one has replaced?
+    bool completed(uint64_t sector, uint64_t value) const;
 
     // A guest begins on this host, with what its disk holds.
     void begin_stint(const Disk& disk);
@@ -77,6 +88,7 @@ class History {
     std::vector<List> all_;
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
+    std::unordered_map<uint64_t, Place> forgotten_;  // values of entries that were pruned, zeroes aside
     std::multiset<uint64_t> reads_;
     std::vector<Written> in_flight_;
     uint64_t clock_ = 10;

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The checker of bounds.h.
+#include "checkers/bounds.h"
+
+#include "node.h"
+
+namespace drbd::sim {
+
+namespace {
+
+constexpr uint64_t kPacketsMax = 4096;
+constexpr uint64_t kMemoryMax = 64ull << 20;  // of a volume: the bitmap of a small image, a log, buffers
+// A packet's payload may be in the way to the core or back from it.
+constexpr uint64_t kInPassingMax = 8ull << 20;
+
+std::string too_much(const char* what, uint64_t is, uint64_t most) {
+    return std::string("bounds: ") + what + ": " + std::to_string(is) + ", at most " + std::to_string(most);
+}
+
+}  // namespace
+
+std::string Bounds::check(Node& node, Time now) {
+    if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_in_flight() == 0)
+        drained_since_ = 0;
+    else if (drained_since_ == 0)
+        drained_since_ = now;
+    else if (now > drained_since_ + drain_limit_)
+        return "bounds: " + std::to_string(node.requests_in_flight()) + " requests of a drained node are not over after " +
+               std::to_string((now - drained_since_) / kSecond) + " s";
+    if (!node.is_running())
+        return "";
+    const DrbdResourceStatus r = node.resource_status();
+    const DrbdConnectionStatus c = node.connection_status();
+    if (r.requests_in_use > r.requests_max)
+        return too_much("requests of the guest", r.requests_in_use, r.requests_max);
+    if (c.peer_requests > c.peer_requests_max + 2 * DRBD_MAX_VOLUMES)
+        return too_much("requests of the peer", c.peer_requests, c.peer_requests_max + 2 * DRBD_MAX_VOLUMES);
+    // One alone may be larger than all that is allowed.
+    const uint64_t bytes_max = std::max<uint64_t>(c.peer_request_bytes_max, 2ull << 20);
+    if (c.peer_request_bytes > bytes_max)
+        return too_much("bytes of the peer's requests", c.peer_request_bytes, bytes_max);
+    if (max_buffers_ != 0 && bytes_max > std::max<uint64_t>(uint64_t{max_buffers_} * 4096, 2ull << 20))
+        return too_much("bytes allowed for the peer's requests", bytes_max, uint64_t{max_buffers_} * 4096);
+    if (node.lent_bytes() > bytes_max + kInPassingMax)
+        return too_much("bytes of buffers", node.lent_bytes(), bytes_max + kInPassingMax);
+    if (c.send_queue > kPacketsMax)
+        return too_much("packets to send", c.send_queue, kPacketsMax);
+    for (unsigned v = 0; v < r.nr_volumes; v++)
+        if (const uint64_t memory = node.status(v).memory_bytes; memory > kMemoryMax)
+            return too_much("bytes of memory", memory, kMemoryMax);
+    return "";
+}
+
+}  // namespace drbd::sim

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Promise: what a node holds is bounded by its configuration, and a drain ends.
+//   requests of the guest, requests and bytes of the peer, buffers, packets to
+//     send and memory stay within what is configured or was there at the attach
+//   on a drained node the requests in flight end within drain-timeout (by default
+//     ko-count x timeout) and the time that disks and metadata need
+// Verified: by status, and by what the node of the simulation lent to the core.
+// That every request ends at all is the world's own check (liveness).  Not
+// verified: the bounds of single queues inside the core.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "event_queue.h"
+
+namespace drbd::sim {
+
+class Node;
+
+class Bounds {
+  public:
+    Bounds(Time drain_limit, unsigned max_buffers) : drain_limit_(drain_limit), max_buffers_(max_buffers) {}
+
+    std::string check(Node& node, Time now);
+
+  private:
+    Time drain_limit_;
+    unsigned max_buffers_;               // 0: the default
+    Time drained_since_ = 0;             // running, not frozen, with requests; 0: not
+};
+
+}  // namespace drbd::sim

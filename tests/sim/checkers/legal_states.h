@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Promise: a node's state is one that docs/STATES.md knows, and was reached by a
+// step that it knows; and two nodes of one connection are never the source, or
+// the target, of the same resync for longer than it takes to notice: then they
+// disconnect, and say why.
+// Verified: every change of connection and disk state that is reported, by
+// tables of its own; the tuple of each volume, whenever it is asked; the pair of
+// nodes, over time.  Not verified: whether a step was due; roles (one_primary);
+// what the peer's disk is called before a connection.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "drbd-core.h"
+#include "event_queue.h"
+
+namespace drbd::sim {
+
+class Node;
+
+// A reported change.
+std::string check_step(const DrbdNotice& change);
+// The state that a volume is in.
+std::string check_tuple(const DrbdVolumeStatus& status);
+
+// Both nodes, of one volume.
+class EqualSigns {
+  public:
+    explicit EqualSigns(Time limit) : limit_(limit) {}
+    std::string check(const Node& a, const Node& b, unsigned volume, Time now);
+
+  private:
+    Time limit_;
+    Time since_ = 0;  // both go the same way; 0: they do not
+};
+
+}  // namespace drbd::sim

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Promise (protocol C): a node becomes the target of a resync only if every write that
+// completed on it is in the source's history, or somebody has said that its data
+// may go: create-md or invalidate here, invalidate-remote or a forced promotion
+// there, connect with discard-my-data.
+// Verified, when a volume becomes SyncTarget, from the images: the source holds in
+// each sector what the last guest may find there; and what a guest completed on
+// the target and the next guest never saw (it began on the other host) is not
+// overwritten.  The known licence is of the host, for all its volumes.
+// Not verified: writes that a host lost itself; whether a refusal was due.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checkers/history.h"
+
+namespace drbd::sim {
+
+class ResyncDirection {
+  public:
+    explicit ResyncDirection(unsigned volumes) : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)} {}
+
+    // This host's data may go.
+    void on_licence(int host) { licence_[host] = true; }
+    // This host's data is good because somebody says so; the other's may go.
+    void on_forced(int host) {
+        licence_[1 - host] = true;
+        forced_[host] = true;
+    }
+    bool is_licensed(int host) const { return licence_[host]; }
+    bool is_forced(int host) const { return forced_[host]; }
+    // A guest begins on the data of `host`; the history is still that of the one before.
+    void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other);
+    std::string on_target(int host, unsigned volume, const History& history, const Disk& target, const Disk& source);
+
+  private:
+    using Orphans = std::map<uint64_t, uint64_t>;  // sector, value: completed here, unknown to the guest now
+
+    std::vector<Orphans> orphans_[2];
+    bool licence_[2] = {false, false}, forced_[2] = {false, false};
+};
+
+}  // namespace drbd::sim

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The listener of wire_watch.h.
+#include "wire_watch.h"
+
+#include "checkers/acknowledgements.h"
+#include "world.h"
+
+namespace drbd::sim {
+
+void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
+    if (packet.packet == wire::Packet::ConnectionFeatures) {
+        ledgers_[host].begin(tcp);
+        order_.begin_anew();
+        return;
+    }
+    WireLedger& sent = ledgers_[1 - host];
+    if (sent.tcp() == tcp) {
+        sent.add(packet);
+        const bool named = packet.packet == wire::Packet::Data && !packet.values.empty() && packet.values.front() != 0;
+        if (named && world_.options().protocol != DRBD_PROTOCOL_C && host == world_.guest().host())
+            if (const std::string wrong = order_.on_sent(packet.values.front() >> 12, sent.entries().back().epoch); !wrong.empty())
+                world_.complain(wrong);
+    }
+    const Node& node = world_.node(host);
+    if (!node.is_running() || packet.volume >= world_.options().volumes)
+        return;
+    const AnsweringNode answering{
+        .name = "AB"[host], .is_primary = node.is_primary(),
+        .disk = [](const void* context, unsigned volume) { return &static_cast<const Node*>(context)->disk(volume); },
+        .context = &node};
+    if (const std::string wrong = check_answer(ledgers_[host], packet, answering); !wrong.empty())
+        world_.complain(wrong);
+}
+
+void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values) {
+    Sent* begun = ledgers_[host].find_begun(volume, sector, values);
+    if (!begun)
+        return;
+    begun->begun = true;
+    if (begun->resync || world_.node(host).is_primary())
+        return;
+    if (const std::string wrong = check_epochs_before(ledgers_[host], *begun, world_.node(host).disk(volume)); !wrong.empty())
+        world_.complain(wrong);
+}
+
+}  // namespace drbd::sim

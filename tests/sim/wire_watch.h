@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Listens to what the nodes say to each other, and asks the checkers that judge
+// by it: acknowledgements and epochs.
+//
+// In: packets as they are sent (wire_ear.h), I/O for the peer as it begins, the
+// guest's writes as they are issued and completed.  Out: complaints.
+#pragma once
+
+#include "checkers/epochs.h"
+#include "checkers/wire_ledger.h"
+#include "wire_ear.h"
+
+namespace drbd::sim {
+
+class World;
+
+class WireWatch final : public WireListener {
+  public:
+    explicit WireWatch(World& world) : world_(world), ear_(*this) {}
+    WireWatch(const WireWatch&) = delete;
+    WireWatch& operator=(const WireWatch&) = delete;
+
+    WireEar& ear() { return ear_; }
+    void on_packet(int host, uint32_t tcp, const TappedPacket& packet) override;
+    void on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    void on_guest_begins() { order_.begin_anew(); }
+    void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
+    void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }
+
+  private:
+    World& world_;
+    WireEar ear_;
+    WireLedger ledgers_[2];  // by the host that it was sent to
+    EpochOrder order_;
+};
+
+}  // namespace drbd::sim
