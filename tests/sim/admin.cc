@@ -188,6 +188,7 @@ void Admin::tend_role(int h) {
         if (node.requests_in_flight() == 0)
             node.set_role(false, false);
     } else if (should && !resting_ && !world_.guest().is_running() && host_[h].promotion == 0 &&
+               node.requests_in_flight() == 0 &&  // of the last guest
                (ever_well_ || !world_.options().waits_for_sync || repairing_)) {
         world_.guest().begin(h, true);  // it never stopped being Primary
     }
