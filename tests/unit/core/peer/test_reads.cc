@@ -78,6 +78,21 @@ TEST(Reads, TakeTheirPlaceAmongWritesThatOverlap) {
     EXPECT_EQ(world.requests.in_use(), 0u);
 }
 
+// The image has not taken the write, and the state says that it is no good any
+// more: what it holds there is old. The one behind the read goes on.
+TEST(Reads, AreRefusedIfTheWriteTheyWaitedForFails) {
+    PeerWorld world;
+    ASSERT_TRUE(world.write(0, {.start = 0}));
+    ASSERT_TRUE(world.read(0, 0, 4096, 1));
+    ASSERT_EQ(world.take_io().size(), 1u);
+    world.volume().may_read = false;
+    world.end_first(DRBD_PEER_WRITE, -EIO);
+    EXPECT_TRUE(world.take_io().empty());
+    const auto packets = world.ack_packets();
+    EXPECT_EQ(std::count(packets.begin(), packets.end(), Packet::NegDReply), 1);
+    EXPECT_EQ(world.requests.in_use(), 0u);
+}
+
 // The algorithm was switched while the image read: no reply with a wrong digest.
 TEST(Reads, AreRefusedIfTheDigestDoesNotFitAnyMore) {
     PeerWorld world;
