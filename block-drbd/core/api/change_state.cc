@@ -49,6 +49,13 @@ void Volume::begin_handover() {
     want_superblock();
 }
 
+// It has told of a generation of its own that counts from the one that the guest
+// has seen here.  An older one is no news: it may be from before both were alike.
+bool Volume::peer_went_on() const {
+    const Uuids& told = peer_.generations.uuids;
+    return !same_generation(told.current, exposed_uuid_) && same_generation(told.bitmap, exposed_uuid_);
+}
+
 void Volume::end_handover(int error, const char* warning) {
     if (!io_.in_handover())
         return;

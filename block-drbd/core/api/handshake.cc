@@ -278,7 +278,7 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
                          static_cast<unsigned long long>(told.uuids.current));
     peer_.generations = told;
     peer_.has_generations = true;
-    if (state_.disk < DiskState::Inconsistent && !same_generation(told.uuids.current, exposed_uuid_))
+    if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);
     if (diskless) {
         if (state_.role == Role::Primary || is_connected()) {

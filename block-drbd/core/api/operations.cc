@@ -613,6 +613,7 @@ void Volume::new_current_uuid_is_stable() {
     send_uuids();
     announce_skip_ = false;
     disk_.uuids = with_initial_sync_skipped(disk_.uuids);
+    peer_.generations.uuids = disk_.uuids;  // it takes the same
     State wanted = state_;
     wanted.disk = DiskState::UpToDate;
     if (is_connected())

@@ -321,7 +321,7 @@ void Volume::disk_is_gone(const char* reason) {
     // From here on the guest writes there.  The peer may have said so already
     // that it goes on with a new generation.
     if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate) {
-        if (!same_generation(peer_.generations.uuids.current, exposed_uuid_)) {
+        if (peer_went_on()) {
             exposed_uuid_ = peer_.generations.uuids.current;
             exposed_elsewhere_ = true;
             end_handover(0, nullptr);

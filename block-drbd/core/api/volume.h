@@ -259,6 +259,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
     // change_state.cc: who has the newest data when this disk is given up
     void begin_handover();
+    bool peer_went_on() const;
     void end_handover(int error, const char* warning);
     uint64_t handover_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
