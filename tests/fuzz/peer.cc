@@ -15,12 +15,6 @@ using wire::Stream;
 
 namespace {
 
-template <typename Layout>
-ByteVector bytes_of(const Layout& layout) {
-    const auto* first = reinterpret_cast<const uint8_t*>(&layout);
-    return {first, first + sizeof layout};
-}
-
 template <typename T>
 T need(const Result<T>& result) {
     DRBD_ASSERT(result.ok());  // what a node sends it would take itself

@@ -17,6 +17,13 @@
 
 namespace drbd::fuzz {
 
+// A packed layout of core/wire as bytes.
+template <typename Layout>
+wire::ByteVector bytes_of(const Layout& layout) {
+    const auto* first = reinterpret_cast<const uint8_t*>(&layout);
+    return {first, first + sizeof layout};
+}
+
 class Peer final : public PeerSide {
   public:
     void set_node(Node* node) { node_ = node; }

@@ -15,12 +15,6 @@ using wire::Stream;
 
 namespace {
 
-template <typename Layout>
-ByteVector bytes_of(const Layout& layout) {
-    const auto* first = reinterpret_cast<const uint8_t*>(&layout);
-    return {first, first + sizeof layout};
-}
-
 constexpr uint64_t kForeignGenerations[] = {0x1111111111111110, 0x2222222222222220, 0x3333333333333330};
 
 }  // namespace

@@ -170,6 +170,14 @@ bool Admin::needs_force(int h) const {
     return !is_up_to_date(1 - h);
 }
 
+bool Admin::nobody_is_good() const {
+    for (unsigned v = 0; v < world_.options().volumes; v++)
+        if (are_reachable() && is(world_.node(0).status(v).connection, "Connected") &&
+            is(world_.node(0).status(v).disk, "Inconsistent") && is(world_.node(1).status(v).disk, "Inconsistent"))
+            return true;
+    return false;
+}
+
 void Admin::tend_role(int h) {
     Node& node = world_.node(h);
     Node& other = world_.node(1 - h);
@@ -183,6 +191,13 @@ void Admin::tend_role(int h) {
             host_[h].refused++;
         promoted(h);
     } else if (!should && node.is_primary()) {
+        if (world_.guest().runs_on(h))
+            world_.guest().stop();
+        if (node.requests_in_flight() == 0)
+            node.set_role(false, false);
+    } else if (should && repairing_ && unwell_ > 50 && nobody_is_good()) {
+        // Both disks had errors: somebody must say whose data it is, which a
+        // forced promotion does.
         if (world_.guest().runs_on(h))
             world_.guest().stop();
         if (node.requests_in_flight() == 0)

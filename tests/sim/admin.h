@@ -63,6 +63,7 @@ class Admin {
     bool are_reachable() const;
     bool is_up_to_date(int host) const;
     bool needs_force(int host) const;
+    bool nobody_is_good() const;
     void drain_for(int host, Time time);
     void end_drains(int host);
     void again(Time mean, Source source, void (Admin::*what)());

@@ -58,7 +58,7 @@ void History::end_write(Written& write, bool success) {
             if (e.write_id == write.write_id)
                 e.ended = write.ended;
             else if (success && e.ended != 0 && e.ended < write.issued && e.superseded == 0)
-                e.superseded = write.ended;
+                e.superseded = write.ended, e.successor_issued = write.issued;
         }
 }
 
@@ -106,7 +106,7 @@ bool History::survived(uint64_t sector, uint64_t value) const {
     if (index == 0)
         return value == 0;
     return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
-        return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.superseded < lost));
+        return e.value == value && (e.superseded == 0 || (e.superseded_stable == 0 && e.successor_issued < lost));
     });
 }
 
@@ -163,7 +163,7 @@ void History::begin_stint(const Disk& disk) {
                 found = true;
                 e->superseded = e->superseded_stable = 0;
             } else if (e->superseded == 0) {
-                e->superseded = now;
+                e->superseded = e->successor_issued = now;
             }
         }
     }
@@ -172,7 +172,7 @@ void History::begin_stint(const Disk& disk) {
         const size_t before = entries.size();
         add(entries, value);
         if (entries.size() != before)
-            entries.back().superseded = now;
+            entries.back().superseded = entries.back().successor_issued = now;
     });
 }
 

@@ -78,6 +78,7 @@ class History {
     struct Entry {
         uint64_t value, write_id, issued, ended;  // ended 0: not
         uint64_t superseded = 0, superseded_stable = 0;
+        uint64_t successor_issued = 0;  // when what superseded it began: a loss after that may have hit it
     };
     using List = std::vector<Entry>;
 
