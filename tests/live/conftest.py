@@ -43,18 +43,28 @@ def pytest_runtest_call(item):
         signal.signal(signal.SIGALRM, previous)
 
 
-@pytest.fixture
-def stack(workspace):
-    """A storage daemon with the resource r0; see stack.py."""
-    with Stack(workspace) as made:
-        yield made
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
     if call.when == "call":
         item.failed_call = outcome.get_result().failed
+
+
+def exit_after_test(made, request):
+    """Ends `made`, which prints the logs of its daemons when the test failed: a fixture is
+    not told by an exception."""
+    failed = getattr(request.node, "failed_call", True)
+    made.__exit__(AssertionError if failed else None, None, None)
+
+
+@pytest.fixture
+def stack(request, workspace):
+    """A storage daemon with the resource r0; see stack.py."""
+    made = Stack(workspace)
+    try:
+        yield made.__enter__()
+    finally:
+        exit_after_test(made, request)
 
 
 @pytest.fixture
@@ -64,7 +74,6 @@ def two(request, workspace):
     with contextlib.ExitStack() as made:
         def make(folder=None, **options):
             pair = TwoNodes(folder or workspace, **options)
-            made.push(lambda *_: pair.__exit__(
-                AssertionError if getattr(request.node, "failed_call", True) else None, None, None))
+            made.push(lambda *_: exit_after_test(pair, request))
             return pair
         yield make

@@ -25,9 +25,6 @@ def nbd_exports(stack, count, iothread):
 @pytest.mark.parametrize("of_the_resource", ["own", "given", "shared"])
 def test_many_connections(stack, of_the_resource):
     """The resource's thread is its own, a given one, or the one that the guest's requests run in."""
-    version = stack.qmp.command("query-version")["qemu"]
-    if (version["major"], version["minor"]) >= (10, 2):
-        pytest.skip("open: the daemon of QEMU 10.2 ended here once in three runs, cause not known")
     for name in ("io0", "io1"):
         stack.daemon.object_add({"qom-type": "iothread", "id": name})
     options = {"own": {}, "given": {"iothread": "io1"}, "shared": {"iothread": "io0"}}[of_the_resource]
@@ -81,9 +78,11 @@ def test_one_export_in_several_threads(stack):
 def test_overlapping_writers_at_full_speed(stack):
     """Two devices on the same few blocks: the overlap tree under real concurrency."""
     stack.ready()
+    # The second device's export comes before the load: adding one drains all nodes since QEMU 10.2, and
+    # a vhost-user export that is drained under load ends its last request without waking the drain.
+    guest = stack.guest()
     load = VhostLoad(stack)
     process = load.start(BLOCK, 64, 1.5, 8 * BLOCK)
-    guest = stack.guest()
     for number in range(2000):
         guest.submit("write", number % 8 * BLOCK + 512, pattern(number, 512))
         while guest.in_flight >= 32:

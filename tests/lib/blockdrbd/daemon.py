@@ -143,12 +143,20 @@ class Daemon:
 
     def __exit__(self, kind, value, trace) -> None:
         if kind is not None:
-            print(f"--- log of {self.name} (pid {self.process and self.process.pid}, "
-                  f"status {self.process and self.process.poll()}) ---\n{self.log()}",
-                  file=sys.stderr)
+            print(f"--- log of {self.name} ({self._how_it_is()}) ---\n{self.log()}", file=sys.stderr)
         self.kill()
         if self._own_folder is not None:
             self._own_folder.cleanup()
+
+    def _how_it_is(self) -> str:
+        """Running, or how the process ended (a negative status is a signal); for a failure's report."""
+        if self.process is None:
+            return "never started"
+        try:
+            # The monitor of a process that dies closes a little before the process is gone.
+            return f"pid {self.process.pid} ended with status {self.process.wait(0.5)}"
+        except subprocess.TimeoutExpired:
+            return f"pid {self.process.pid} is running"
 
     def _close_monitor(self) -> None:
         if self._qmp is not None:
