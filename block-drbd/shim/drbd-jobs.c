@@ -6,8 +6,11 @@
  * where the job says so) and flushes on the metadata device or the image, then
  * drbd_on_job_done().
  *
- * A job is counted as in flight on our node, from before it is asked for: who
- * drains the node either sees the count, or has told the core before we asked.
+ * A job is counted as in flight on our node before the lock is let go under
+ * which the core gave it: who drains the node tells the core under that lock,
+ * so he either sees the count, or the core gives no job.  Nothing is counted
+ * while the worker only looks: the block layer asserts that a drained node
+ * stays idle.
  * Asleep the worker holds neither the count nor the graph lock.
  *
  * Pieces of a job run side by side, a few at a time.  Each takes the graph lock
@@ -166,16 +169,14 @@ static const DrbdJob *coroutine_fn drbd_worker_next(BDRVDrbdState *s,
 {
     const DrbdJob *job;
 
-    bdrv_inc_in_flight(s->bs);
     drbd_lock(s->obj);
     *stop = s->worker.stop;
     job = *stop ? NULL : drbd_next_job(s->obj->core, s->volume);
-    drbd_unlock(s->obj);
     if (job) {
-        return job;
+        bdrv_inc_in_flight(s->bs);
     }
-    bdrv_dec_in_flight(s->bs);
-    return NULL;
+    drbd_unlock(s->obj);
+    return job;
 }
 
 /*

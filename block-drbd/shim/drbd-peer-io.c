@@ -5,9 +5,8 @@
  * In: the core's peer I/O, many at a time.  Out: one coroutine each in the
  * resource's AioContext, which does it on the image and tells the core.
  *
- * An I/O is counted as in flight on its node, from before it is asked for: who
- * drains the node either sees the count, or has told the core before we asked.
- * Which node it will be is not known then, so all are counted for that moment.
+ * An I/O is counted as in flight on its node before the lock is let go under
+ * which the core gave it (drbd-jobs.c says why, and why not earlier).
  * The graph lock is held around the I/O alone (drbd-graph.c says why that needs
  * care); nothing here waits for the network.
  */
@@ -134,33 +133,17 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
     aio_wait_kick();
 }
 
-static void drbd_count_nodes(DrbdObject *obj, bool in_flight)
-{
-    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
-        if (!obj->nodes[i]) {
-            continue;
-        }
-        if (in_flight) {
-            bdrv_inc_in_flight(obj->nodes[i]->bs);
-        } else {
-            bdrv_dec_in_flight(obj->nodes[i]->bs);
-        }
-    }
-}
-
 /* With the lock held, which keeps the nodes in place. */
 static unsigned drbd_peer_collect(DrbdObject *obj, DrbdPeerIo *ios)
 {
     unsigned n = 0;
 
-    drbd_count_nodes(obj, true);
     while (n < DRBD_PEER_IO_AT_ONCE && drbd_next_peer_io(obj->core, &ios[n])) {
         bdrv_inc_in_flight(obj->nodes[ios[n].volume]->bs);
         qatomic_inc(&obj->nodes[ios[n].volume]->peer_runs);
         n++;
     }
     qatomic_set(&obj->net.requests, obj->net.requests + n);
-    drbd_count_nodes(obj, false);
     return n;
 }
 

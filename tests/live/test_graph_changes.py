@@ -201,3 +201,22 @@ def test_kill_while_the_graph_changes(workspace, stack):
     on_disk = metadata.out_of_sync_blocks()
     for block in writer.last:
         assert block in on_disk or block * BLOCK // (4 * MIB) in extents
+
+
+def test_a_new_node_is_idle_while_it_is_drained(stack):
+    """Since QEMU 10.2 the end of an open drains all nodes, and then asserts that none has anything in
+    flight: our worker, which starts meanwhile, counts nothing before it has a job.  The number of other
+    nodes sets the time from the last look to the assertion: with 20 to 50 of them a worker that counts
+    before it looks ends the daemon once in about a thousand opens."""
+    stack.file("f0")
+    others = 0
+    for wanted in (20, 30, 40, 50):
+        for others in range(others, wanted):
+            stack.daemon.blockdev_add({"driver": "null-co", "node-name": f"n{others}", "size": MIB})
+        others = wanted
+        for number in range(400):
+            name = f"fresh{number}"     # a resource of its own, so that its thread is new as well
+            stack.daemon.object_add({"qom-type": "drbd-resource", "id": name})
+            stack.drbd(resource=name, attach=False)
+            stack.daemon.blockdev_del("drbd0")
+            stack.qmp.command("object-del", id=name)

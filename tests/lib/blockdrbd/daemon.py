@@ -97,7 +97,9 @@ class Daemon:
         return self.process is not None and self.process.poll() is None
 
     def quit(self, timeout_s: Optional[float] = None) -> int:
-        """Orderly end by QMP; returns the exit status, kills at the deadline."""
+        """Orderly end by QMP; returns the exit status, kills at the deadline.
+
+        Raises when a signal ended the process, as an assertion does."""
         assert self.process is not None
         if self.is_running():
             try:
@@ -110,6 +112,8 @@ class Daemon:
             self.kill()
             raise DaemonDied(f"{self.name} did not end after quit:\n{self.log()}") from None
         self._close_monitor()
+        if status < 0:
+            raise DaemonDied(f"{self.name} was ended by signal {-status} in quit:\n{self.log()}")
         return status
 
     def kill(self) -> None:
