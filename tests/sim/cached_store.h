@@ -21,9 +21,9 @@ class SparseArray {
     explicit SparseArray(uint64_t size) : size_(size), chunks_((size + kChunk - 1) / kChunk) {}
 
     uint64_t size() const { return size_; }
-    T get(uint64_t i) const {
+    const T& get(uint64_t i) const {
         const auto& chunk = chunks_[i / kChunk];
-        return chunk ? chunk[i % kChunk] : T{};
+        return chunk ? chunk[i % kChunk] : kZero;
     }
     void set(uint64_t i, const T& value) {
         auto& chunk = chunks_[i / kChunk];
@@ -43,6 +43,7 @@ class SparseArray {
     }
 
   private:
+    static constexpr T kZero{};
     uint64_t size_;
     std::vector<std::unique_ptr<T[]>> chunks_;
 };
@@ -53,13 +54,19 @@ class CachedStore {
     explicit CachedStore(uint64_t sectors) : current_(sectors), stable_(sectors), stable_since_(sectors) {}
 
     uint64_t sectors() const { return current_.size(); }
-    T current(uint64_t sector) const { return current_.get(sector); }
-    T stable(uint64_t sector) const { return stable_.get(sector); }
+    const T& current(uint64_t sector) const { return current_.get(sector); }
+    const T& stable(uint64_t sector) const { return stable_.get(sector); }
+
+    // Grow whenever such a content may have changed.
+    uint64_t current_changes() const { return current_changes_; }
+    uint64_t stable_changes() const { return stable_changes_; }
 
     void land(uint64_t sector, const T& value, bool fua) {
         current_.set(sector, value);
+        current_changes_++;
         if (fua) {
             stable_.set(sector, value);
+            stable_changes_++;
             stable_since_.set(sector, position());
             return;
         }
@@ -70,6 +77,7 @@ class CachedStore {
     // A flush that begins now covers what is before this position.
     uint64_t position() const { return first_ + log_.size(); }
     void flush_end(uint64_t position) {
+        stable_changes_ += first_ < position;
         for (; first_ < position; first_++) {
             const Landed& landed = log_.front();
             if (first_ >= stable_since_.get(landed.sector))
@@ -78,6 +86,8 @@ class CachedStore {
         }
     }
     void lose_power(Rng& random) {
+        current_changes_++;
+        stable_changes_++;
         const uint64_t how = random.below(4);  // everything survives, nothing does, or some
         for (uint64_t i = 0; i < log_.size(); i++) {
             const Landed& landed = log_[i];
@@ -112,6 +122,7 @@ class CachedStore {
     SparseArray<uint64_t, kChunk> stable_since_;  // older entries of the log are overwritten
     std::deque<Landed> log_;
     uint64_t first_ = 0;  // position of log_.front()
+    uint64_t current_changes_ = 0, stable_changes_ = 0;
 };
 
 }  // namespace drbd::sim

@@ -50,9 +50,7 @@ void Disk::read_bytes(View view, bool metadata_device, uint64_t offset, void* bu
     for (uint64_t sector = offset / 512; sector < (offset + bytes) / 512; sector++, at += 512) {
         const bool metadata = (metadata_device || shape_.internal) && sector >= metadata_begin_;
         if (metadata) {
-            const uint64_t i = sector - metadata_begin_;
-            const SectorBytes content = view == View::Current ? metadata_.current(i) : metadata_.stable(i);
-            std::memcpy(at, content.data(), 512);
+            std::memcpy(at, metadata_sector(view, sector - metadata_begin_).data(), 512);
         } else {
             std::memset(at, 0, 512);
             const uint64_t content = value(view, sector);

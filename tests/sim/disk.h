@@ -51,6 +51,14 @@ class Disk {
     }
     // Bytes, at an offset of the image or of the metadata device.
     void read_bytes(View view, bool metadata_device, uint64_t offset, void* buffer, uint64_t bytes) const;
+    // Grows whenever the metadata may have changed.
+    uint64_t metadata_changes(View view) const {
+        return view == View::Current ? metadata_.current_changes() : metadata_.stable_changes();
+    }
+    // At an offset of the metadata device, within the metadata.
+    uint8_t metadata_byte(View view, uint64_t offset) const {
+        return metadata_sector(view, offset / 512 - metadata_begin_)[offset % 512];
+    }
 
     // Writes; a handle until it ends.
     uint32_t write_values(uint64_t sector, std::vector<uint64_t> values, bool fua);
@@ -78,6 +86,9 @@ class Disk {
         std::vector<uint64_t> values;
         std::vector<SectorBytes> content;
     };
+    const SectorBytes& metadata_sector(View view, uint64_t index) const {
+        return view == View::Current ? metadata_.current(index) : metadata_.stable(index);
+    }
     uint32_t take_write();
     void land(Write& write, uint64_t index);
 

@@ -4,7 +4,6 @@
 
 #include <cstring>
 
-#include "checkers/as_if_crashed.h"
 #include "checkers/equal_images.h"
 #include "checkers/resync_result.h"
 #include "checkers/survivor_order.h"
@@ -35,6 +34,7 @@ World::World(uint64_t seed, const Options& options, bool print)
     const Time give_up = options_.ko_count * options_.timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond;
     const Time drain_limit = options_.drain_timeout != 0 ? options_.drain_timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond : give_up;
     signs_.assign(options_.volumes, EqualSigns(give_up));
+    as_if_crashed_.resize(options_.volumes);
     bounds_.assign(2, Bounds(drain_limit, options_.max_buffers));
 }
 
@@ -208,7 +208,7 @@ void World::check_disks(unsigned volume, View a, View b) {
     const Disk* disks[2] = {&nodes_[0]->disk(volume), &nodes_[1]->disk(volume)};
     const View views[2] = {a, b};
     const History& history = guest_.history(volume);
-    if (const std::string wrong = drbd::sim::check_as_if_crashed(history, disks, views); !wrong.empty())
+    if (const std::string wrong = as_if_crashed_[volume].check(history, disks, views); !wrong.empty())
         complain(wrong);
     for (int h = 0; h < 2; h++)
         // Not in a life as it is by default: seed 183 is a complaint that is not understood.

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "admin.h"
+#include "checkers/as_if_crashed.h"
 #include "checkers/bounds.h"
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
@@ -96,6 +97,7 @@ class World {
     WireWatch wire_;
     ResyncDirection direction_;
     std::vector<SuperblockSteps> steps_[2];
+    std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
     std::vector<EqualSigns> signs_;
     Time bound_;               // of a request, while its node runs

@@ -10,12 +10,28 @@
 // reads do); power cuts that keep a part of a cache (the simulation has them).
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "checkers/history.h"
+#include "checkers/metadata_view.h"
 
 namespace drbd::sim {
 
-std::string check_as_if_crashed(const History& history, const Disk* const disks[2], const View views[2]);
+class AsIfCrashed {  // of one volume
+  public:
+    std::string check(const History& history, const Disk* const disks[2], const View views[2]);
+
+  private:
+    // What the metadata of a disk says; read again when it has changed.
+    struct Seen {
+        uint64_t changes = ~uint64_t{0};
+        MetadataView metadata;
+        std::optional<MarkedBlocks> marked;  // when somebody asks
+    };
+    Seen& look(const Disk& disk, int host, View view);
+
+    Seen seen_[2][2];  // host, view
+};
 
 }  // namespace drbd::sim

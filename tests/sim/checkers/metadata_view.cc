@@ -48,29 +48,29 @@ MetadataView read_superblock(const Disk& disk, View view) {
     return result;
 }
 
-std::vector<bool> read_bits(const Disk& disk, View view, const MetadataView& metadata) {
-    const uint64_t blocks = divide_up(disk.shape().image_bytes, kBlockSize);
-    const bool all = metadata.superblock.flags.has(metafmt::MdFlag::FullSync);
-    std::vector<bool> bits(blocks, all);
-    if (all)
-        return bits;
-    std::vector<uint8_t> bytes(round_up(divide_up(blocks, 8), 512));
-    disk.read_bytes(view, true, to_bytes(metadata.layout.bitmap).value, bytes.data(), bytes.size());
-    for (uint64_t b = 0; b < blocks; b++)
-        bits[b] = bytes[b / 8] >> (b % 8) & 1;
-    if (!metadata.superblock.needs_replay())
-        return bits;
+MarkedBlocks::MarkedBlocks(const Disk& disk, View view, const MetadataView& metadata)
+    : disk_(disk),
+      view_(view),
+      bitmap_(to_bytes(metadata.layout.bitmap).value),
+      all_(metadata.superblock.flags.has(metafmt::MdFlag::FullSync)) {
+    if (all_ || !metadata.superblock.needs_replay())
+        return;
     std::vector<uint8_t> ring(to_bytes(metadata.layout.al.size()).value);
     disk.read_bytes(view, true, to_bytes(metadata.layout.activity_log).value, ring.data(), ring.size());
     const auto replay = std::make_unique<metafmt::ActivityLogReplay>();
     replay->read(ring, metadata.superblock);
-    if (!replay->check_usable(metadata.superblock).ok())
-        return std::vector<bool>(blocks, true);
-    replay->for_each_hot_extent([&](uint32_t extent) {
-        for (uint64_t b = extent * kBlocksPerExtent; b < (extent + 1) * kBlocksPerExtent && b < blocks; b++)
-            bits[b] = true;
+    all_ = !replay->check_usable(metadata.superblock).ok();
+    hot_extents_.resize(divide_up(disk.shape().image_bytes, kBlockSize * kBlocksPerExtent));
+    replay->for_each_hot_extent([this](uint32_t extent) {
+        if (extent < hot_extents_.size())
+            hot_extents_[extent] = true;
     });
-    return bits;
+}
+
+bool MarkedBlocks::has(uint64_t block) const {
+    if (all_ || (!hot_extents_.empty() && hot_extents_[block / kBlocksPerExtent]))
+        return true;
+    return disk_.metadata_byte(view_, bitmap_ + block / 8) >> (block % 8) & 1;
 }
 
 }  // namespace drbd::sim

@@ -27,7 +27,19 @@ struct MetadataView {
 
 MetadataView read_superblock(const Disk& disk, View view);
 
-// Bits of the bitmap, one a block of 4 KiB, the hot extents marked if they count.
-std::vector<bool> read_bits(const Disk& disk, View view, const MetadataView& metadata);
+// The marked blocks of 4 KiB: bits of the bitmap, and the hot extents if they count.  The bitmap is
+// looked at when a block is asked for; the disk must not change meanwhile.
+class MarkedBlocks {
+  public:
+    MarkedBlocks(const Disk& disk, View view, const MetadataView& metadata);
+    bool has(uint64_t block) const;
+
+  private:
+    const Disk& disk_;
+    View view_;
+    uint64_t bitmap_;  // offset on the metadata device, bytes
+    bool all_;
+    std::vector<bool> hot_extents_;  // empty: the activity log does not count
+};
 
 }  // namespace drbd::sim

@@ -82,10 +82,10 @@ std::string text_of(const MetadataView& m) {
 bool has_full_sync(const MetadataView& m) { return m.superblock.flags.has(metafmt::MdFlag::FullSync); }
 
 bool marks_everything(const Disk& disk, View view, const MetadataView& metadata) {
-    const std::vector<bool> bits = read_bits(disk, view, metadata);
+    const MarkedBlocks marked(disk, view, metadata);
     const uint64_t blocks = metadata.superblock.la_size.value / 8;
-    for (uint64_t b = 0; b < blocks && b < bits.size(); b++)
-        if (!bits[b])
+    for (uint64_t b = 0; b < blocks && b < disk.shape().image_bytes / kBlockSize; b++)
+        if (!marked.has(b))
             return false;
     return true;
 }
