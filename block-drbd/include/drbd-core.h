@@ -78,9 +78,11 @@ enum {
     DRBD_PENDING_RECEIVE = 1 << 7, /* a socket that had to stop reading may read again: drbd_may_receive() */
     DRBD_PENDING_JOB_SHIFT = 16,  /* bit 16 + n: volume n has a job to hand out */
 };
+#define DRBD_PENDING_ALL UINT32_MAX
 
-/* Which queues have something to take now. */
-uint32_t drbd_resource_pending(const DrbdResource *resource);
+/* Which queues have something to take now, of those asked for: bits of `queues`.  Those of the network cost
+ * more than all others together; who has kicked it already does without them. */
+uint32_t drbd_resource_pending(const DrbdResource *resource, uint32_t queues);
 
 /* ---------------------------------------------------------- connection -- */
 

@@ -111,6 +111,8 @@ void drbd_object_foreach(DrbdObjectFunc *func, void *opaque);
 
 void drbd_lock(DrbdObject *obj);
 void drbd_unlock(DrbdObject *obj);
+/* As drbd_unlock(), by who has just looked at what the network has to do. */
+void drbd_unlock_after_network(DrbdObject *obj);
 void drbd_notice_bh(void *opaque);
 
 /*

@@ -97,7 +97,8 @@ static DrbdStep coroutine_fn drbd_copy(const DrbdGuestRequest *g,
     uint32_t piece = drbd_request_digest_piece(request);
 
     assert(!copy->payload);
-    drbd_unlock(obj);
+    /* Whoever waits for what was queued until here waits for the copy too. */
+    drbd_net_unlock(obj);
     copy->payload = drbd_payload_get(&obj->payload, g->bytes);
     qemu_iovec_to_buf(g->qiov, g->qiov_offset, copy->payload, g->bytes);
     copy->digests = drbd_digest_pieces(&digest, copy->payload, g->bytes, piece);

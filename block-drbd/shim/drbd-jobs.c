@@ -187,8 +187,9 @@ static const DrbdJob *coroutine_fn drbd_worker_next(BDRVDrbdState *s,
 static bool coroutine_fn drbd_worker_may_sleep(BDRVDrbdState *s)
 {
     QEMU_LOCK_GUARD(&s->obj->lock);
-    if (s->worker.stop || (drbd_resource_pending(s->obj->core) &
-                           (1u << (DRBD_PENDING_JOB_SHIFT + s->volume)))) {
+    if (s->worker.stop ||
+        drbd_resource_pending(s->obj->core, 1u << (DRBD_PENDING_JOB_SHIFT +
+                                                   s->volume))) {
         return false;
     }
     s->worker.sleeping = true;

@@ -51,14 +51,14 @@ static unsigned drbd_collect_workers(DrbdObject *obj, uint32_t pending,
     return n;
 }
 
-void drbd_unlock(DrbdObject *obj)
+static void drbd_unlock_of(DrbdObject *obj, uint32_t queues)
 {
     Coroutine *wakes[DRBD_WAKES_AT_ONCE + DRBD_MAX_VOLUMES];
     unsigned n;
     bool more;
 
     do {
-        uint32_t pending = drbd_resource_pending(obj->core);
+        uint32_t pending = drbd_resource_pending(obj->core, queues);
 
         n = 0;
         if (pending & DRBD_PENDING_NOTICE) {
@@ -90,6 +90,18 @@ void drbd_unlock(DrbdObject *obj)
             qemu_mutex_lock(&obj->lock);
         }
     } while (more);
+}
+
+void drbd_unlock(DrbdObject *obj)
+{
+    /* Once kicked the network looks for itself. */
+    drbd_unlock_of(obj, obj->net.kicked ? ~DRBD_PENDING_NETWORK
+                                        : DRBD_PENDING_ALL);
+}
+
+void drbd_unlock_after_network(DrbdObject *obj)
+{
+    drbd_unlock_of(obj, ~DRBD_PENDING_NETWORK);
 }
 
 static void drbd_wait_begin(DrbdObject *obj, DrbdWait *wait, uint64_t operation,

@@ -112,9 +112,6 @@ static void drbd_net_round(DrbdObject *obj, uint32_t pending)
     if (pending & DRBD_PENDING_RECEIVE) {
         drbd_net_resume_reading(obj);
     }
-    if (pending & DRBD_PENDING_TIMER) {
-        drbd_net_arm(obj);
-    }
 }
 
 void drbd_net_enter(DrbdObject *obj)
@@ -131,11 +128,14 @@ void drbd_net_leave(DrbdObject *obj)
     unsigned rounds = 0;
 
     for (;;) {
-        pending = drbd_resource_pending(obj->core);
+        /* The timer comes last: the rounds move its deadline. */
+        pending = drbd_resource_pending(obj->core, DRBD_PENDING_WAKE |
+                                        (DRBD_PENDING_NETWORK &
+                                         ~DRBD_PENDING_TIMER));
         if (pending & DRBD_PENDING_WAKE) {
             drbd_unlock(obj);
             drbd_lock(obj);
-            pending = drbd_resource_pending(obj->core);
+            continue;
         }
         pending = drbd_net_pending(obj, pending);
         if (!pending || rounds++ == DRBD_NET_ROUNDS) {
@@ -143,13 +143,17 @@ void drbd_net_leave(DrbdObject *obj)
         }
         drbd_net_round(obj, pending);
     }
+    if (obj->net.running &&
+        drbd_resource_pending(obj->core, DRBD_PENDING_TIMER)) {
+        drbd_net_arm(obj);
+    }
     if (pending) {
         qemu_bh_schedule(obj->net.bh);
     } else {
         /* While `kicked` held nobody but us has scheduled it. */
         obj->net.kicked = false;
     }
-    drbd_unlock(obj);
+    drbd_unlock_after_network(obj);
 }
 
 /*

@@ -81,7 +81,7 @@ struct Write {
 void begin(DrbdResource* resource, Disk& disk, Write& write, uint64_t offset) {
     DrbdStep step = drbd_on_guest_request(resource, 0, DRBD_REQUEST_WRITE, offset, kBlock, 0, &write, &write.waiter,
                                           &write.request);
-    if (drbd_resource_pending(resource)) {
+    if (drbd_resource_pending(resource, DRBD_PENDING_ALL)) {
         do_jobs(resource, disk);
         while (drbd_next_wake(resource)) {
         }
@@ -94,7 +94,7 @@ void begin(DrbdResource* resource, Disk& disk, Write& write, uint64_t offset) {
 
 void end(DrbdResource* resource, Disk& disk, Write& write) {
     DrbdStep step = drbd_on_local_done(write.request, 0);
-    if (drbd_resource_pending(resource)) {
+    if (drbd_resource_pending(resource, DRBD_PENDING_ALL)) {
         do_jobs(resource, disk);
         while (drbd_next_wake(resource)) {
         }

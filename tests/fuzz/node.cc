@@ -113,7 +113,7 @@ void Node::settle(unsigned automatic) {
 bool Node::settle_once(unsigned automatic) {
     take_notices();
     take_releases();
-    const uint32_t pending = drbd_resource_pending(core_);
+    const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_ALL);
     bool worked = settle_net(automatic);
     if (automatic & kAutoWake) {
         if (pending & DRBD_PENDING_WAKE) {

@@ -8,7 +8,7 @@ namespace drbd::fuzz {
 
 bool Node::settle_net(unsigned automatic) {
     bool worked = false;
-    const uint32_t pending = drbd_resource_pending(core_);
+    const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_ALL);
     if (automatic & kAutoNet) {
         if (pending & DRBD_PENDING_NET) {
             take_net_action();

@@ -82,8 +82,8 @@ void drbd_resource_free(DrbdResource* resource) {
     delete resource;
 }
 
-uint32_t drbd_resource_pending(const DrbdResource* resource) {
-    return resource->pending();
+uint32_t drbd_resource_pending(const DrbdResource* resource, uint32_t queues) {
+    return resource->pending(queues);
 }
 
 bool drbd_volume_open(DrbdResource* resource, unsigned volume, char error[DRBD_ERROR_SIZE]) {

@@ -49,13 +49,15 @@ void DrbdResource::close_volume(unsigned number) {
     on_left();
 }
 
-uint32_t DrbdResource::pending() const {
+uint32_t DrbdResource::pending(uint32_t queues) const {
+    constexpr uint32_t kNetwork = DRBD_PENDING_NET | DRBD_PENDING_PEER_IO | DRBD_PENDING_RELEASE | DRBD_PENDING_TIMER |
+                                  DRBD_PENDING_SEND | DRBD_PENDING_RECEIVE;
     uint32_t pending = 0;
     if (pool_.has_wake())
         pending |= DRBD_PENDING_WAKE;
     if (!notices_.empty())
         pending |= DRBD_PENDING_NOTICE;
-    if (connection_.is_configured()) {
+    if ((queues & kNetwork) != 0 && connection_.is_configured()) {
         if (connection_.has_action())
             pending |= DRBD_PENDING_NET;
         if (has_peer_io())
@@ -72,7 +74,7 @@ uint32_t DrbdResource::pending() const {
     for (unsigned i = 0; i < nr_volumes_; i++)
         if (volumes_[i] && volumes_[i]->has_job())
             pending |= 1u << (DRBD_PENDING_JOB_SHIFT + i);
-    return pending;
+    return pending & queues;
 }
 
 void DrbdResource::on_activated(Role role) {

@@ -76,7 +76,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     drbd::PeerRequests& peer_requests() override { return peer_requests_; }
     const drbd::PeerRequests& peer_requests() const { return peer_requests_; }
     drbd::PeerIo& peer_io() override { return peer_io_; }
-    uint32_t pending() const;
+    uint32_t pending(uint32_t queues) const;
 
   private:
     static constexpr uint64_t kNotTimed = UINT64_MAX;

@@ -205,7 +205,7 @@ void Node::do_job(unsigned volume, const DrbdJob& job) {
 }
 
 bool Node::has_job(unsigned volume) const {
-    return drbd_resource_pending(core_) >> (DRBD_PENDING_JOB_SHIFT + volume) & 1;
+    return drbd_resource_pending(core_, DRBD_PENDING_ALL) >> (DRBD_PENDING_JOB_SHIFT + volume) & 1;
 }
 
 const DrbdJob* Node::take_job(unsigned volume) {

@@ -547,14 +547,14 @@ void World::settle() {
         run_queues();
         const bool worked = progress_job();
         progress_request();
-        if (requests_.empty() && !job_ && !worked && drbd_resource_pending(core_) == 0)
+        if (requests_.empty() && !job_ && !worked && drbd_resource_pending(core_, DRBD_PENDING_ALL) == 0)
             return;
     }
     std::string what = "a request does not end:";
     for (const auto& r : requests_)
         what += " kind " + std::to_string(r->kind) + (r->at_image ? " at the image" : "") + " stage " +
                 (r->core ? std::to_string(static_cast<int>(r->core->stage)) : "none");
-    complain(what + ", pending " + std::to_string(drbd_resource_pending(core_)));
+    complain(what + ", pending " + std::to_string(drbd_resource_pending(core_, DRBD_PENDING_ALL)));
 }
 
 // --------------------------------------------------------------- judging --

@@ -209,7 +209,7 @@ void ReplayNode::act() {
 
 bool ReplayNode::act_once() {
     DrbdResource* core = node_.core();
-    const uint32_t pending = drbd_resource_pending(core);
+    const uint32_t pending = drbd_resource_pending(core, DRBD_PENDING_ALL);
     node_.run_jobs();
     node_.wake_all();
     DrbdNetAction action;
