@@ -13,6 +13,12 @@ namespace {
 // Requests of a lost peer that are judged in one event.
 constexpr unsigned kLostAtOnce = 256;
 constexpr uint64_t kConfirmationEveryMs = 1000;
+// Of a resync whose target is done, which nothing else keeps from its end.
+constexpr uint64_t kLastConfirmationEveryMs = 20;
+
+uint64_t confirmation_interval_ms(const Resync& resync) {
+    return resync.is_hurried() ? kLastConfirmationEveryMs : kConfirmationEveryMs;
+}
 
 }  // namespace
 
@@ -219,10 +225,11 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
 // only a barrier asks for.  Without writes of the guest an empty one does.
 void DrbdResource::confirm_resync() {
     Link& link = connection_.link();
-    if (!link.is_up() || now_ms() < last_confirmation_ms_ + kConfirmationEveryMs)
+    if (!link.is_up())
         return;
     for (unsigned i = 0; i < nr_volumes_; i++) {
-        if (!volumes_[i] || !volumes_[i]->resync().wants_confirmation())
+        if (!volumes_[i] || !volumes_[i]->resync().wants_confirmation() ||
+            now_ms() < last_confirmation_ms_ + confirmation_interval_ms(volumes_[i]->resync()))
             continue;
         last_confirmation_ms_ = now_ms();
         log_.send_empty_flush(i);
@@ -251,7 +258,7 @@ uint64_t DrbdResource::deadline_ms() const {
             continue;
         deadline = std::min(deadline, volume->next_deadline_ms());
         if (volume->resync().wants_confirmation())
-            deadline = std::min(deadline, last_confirmation_ms_ + kConfirmationEveryMs);
+            deadline = std::min(deadline, last_confirmation_ms_ + confirmation_interval_ms(volume->resync()));
         if (volume->is_drained() && volume->io().in_flight() > 0)
             deadline = drain_since_ms_ == kNotTimed
                            ? 0
