@@ -108,6 +108,8 @@ void Volume::transition_is_done() {
             wanted.connection = SyncTarget;
         else if (done == Transition::InvalidateSelf && state_.connection == StartingSyncT)
             wanted.connection = WFSyncUUID;
+        if (done == Transition::InvalidateSelf)
+            explain_resync("this node's data was invalidated");
         change_state(ChangeKind::Hard, wanted,
                      done == Transition::BecomeTarget ? "a resync from the peer has begun" : "invalidated", 0);
         if (state_.connection == SyncTarget && same_link) {
@@ -132,7 +134,13 @@ void Volume::transition_is_done() {
     start_next_transition();
 }
 
+void Volume::explain_resync(const char* reason) {
+    std::snprintf(decision_.reason, sizeof decision_.reason, "%s", reason);
+}
+
 void Volume::start_as_source() {
+    if (state_.connection == StartingSyncS)
+        explain_resync("the peer's data was invalidated");
     Link& link = this->link();
     link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
     State wanted = state_;

@@ -264,6 +264,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t handover_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
+    void explain_resync(const char* reason);
     void start_as_source();
     void finish_as_source(uint64_t failed_blocks);
     void finish_if_target_is_done();
@@ -318,7 +319,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     PeerDisk peer_;
-    HandshakeDecision decision_;  // the last one
+    HandshakeDecision decision_;  // the last one; its reason is that of the resync that runs
     uint64_t bits_told_ = 0;      // by the last P_UUIDS
 
     Disk disk_;

@@ -72,6 +72,17 @@ uint64_t Bitmap::next_set(uint64_t from, uint64_t end) const {
     return end;
 }
 
+uint64_t Bitmap::next_clear(uint64_t from, uint64_t end) const {
+    DRBD_ASSERT(end <= bits_);
+    while (from < end) {
+        const uint64_t rest = ~word(from / 64) >> (from % 64);
+        if (rest != 0)
+            return std::min(from + static_cast<unsigned>(std::countr_zero(rest)), end);
+        from = round_down(from, 64) + 64;
+    }
+    return end;
+}
+
 uint64_t Bitmap::count(uint64_t first, uint64_t end) const {
     DRBD_ASSERT(first <= end && end <= bits_);
     uint64_t found = 0;

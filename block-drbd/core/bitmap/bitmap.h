@@ -53,6 +53,8 @@ class Bitmap {
     uint64_t next_set(uint64_t from) const { return next_set(from, bits_); }
     // The first set bit of [from, end), or `end`.
     uint64_t next_set(uint64_t from, uint64_t end) const;
+    // The first clear bit of [from, end), or `end`.
+    uint64_t next_clear(uint64_t from, uint64_t end) const;
     // Set bits of [first, end).
     uint64_t count(uint64_t first, uint64_t end) const;
 

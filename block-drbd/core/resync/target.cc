@@ -75,10 +75,7 @@ uint64_t ResyncTarget::blocks_to_ask(uint64_t first, uint64_t end) const {
     const uint64_t max = std::min(most, window_.request_bytes()) / kBlockSize;
     const uint64_t aligned = first == 0 ? max : uint64_t{1} << std::countr_zero(first);
     const uint64_t stop = std::min(end, first + std::min(max, aligned));
-    uint64_t at = first + 1;
-    while (at < stop && parts_.disk.bitmap.is_set(at))
-        at++;
-    return at - first;
+    return parts_.disk.bitmap.next_clear(first, stop) - first;
 }
 
 void ResyncTarget::on_range_locked(RangeLock& lock) {

@@ -95,6 +95,10 @@ TEST_P(BitmapOfSize, DoesWhatTheModelDoes) {
         ASSERT_EQ(bitmap.next_set(from), next);
         const uint64_t end = from + random() % (model.set.size() + 1 - from);
         ASSERT_EQ(bitmap.next_set(from, end), std::min(next, end));
+        uint64_t clear = from;
+        while (clear < end && model.set[clear])
+            clear++;
+        ASSERT_EQ(bitmap.next_clear(from, end), clear);
         ASSERT_EQ(bitmap.count(from, end),
                   static_cast<uint64_t>(std::count(model.set.begin() + static_cast<ptrdiff_t>(from),
                                                    model.set.begin() + static_cast<ptrdiff_t>(end), true)));
