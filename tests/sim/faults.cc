@@ -61,6 +61,24 @@ void draw_guest(Options& o, Rng& r) {
     o.hot_spots = static_cast<unsigned>(1 + r.below(8));
 }
 
+// Everybody in the same few blocks: a guest that writes by sectors, on disks and a
+// line so slow that a resync, its bitmaps included, is met by many writes.
+void crowd(Options& o, Rng& r) {
+    o.image_bytes = (1 + r.below(4)) << 20;
+    o.internal = false;
+    o.volumes = 1;
+    o.waits_for_sync = false;
+    o.whole_blocks = 0.3;
+    o.hot_spots = static_cast<unsigned>(1 + r.below(3));
+    o.spot_sectors = 24;
+    o.large = 0;
+    o.depth = static_cast<unsigned>(4 + r.below(12));
+    o.think = r.below(2 * kMillisecond);
+    o.disk_latency = (1 + r.below(10)) * kMillisecond;
+    o.link.latency = r.below(5 * kMillisecond);
+    o.link.window = 4096 + r.below(16384);
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -106,6 +124,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         o.flush_error = f.flush_error;
         o.metadata_error = f.metadata_error;
     }
+    if (kinds & kFaultCrowd)
+        crowd(o, r);
     if (kinds & kFaultStuck)
         o.stuck_io = 0.003;
     if (kinds & kFaultFailover)

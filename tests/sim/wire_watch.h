@@ -23,6 +23,9 @@ class WireWatch final : public WireListener {
     WireEar& ear() { return ear_; }
     void on_packet(int host, uint32_t tcp, const TappedPacket& packet) override;
     void on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    void on_peer_write_failed(int host, unsigned volume, uint64_t sector, uint64_t sectors) {
+        ledgers_[host].on_failed(volume, sector, sectors);
+    }
     void on_guest_begins() { order_.begin_anew(); }
     void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }

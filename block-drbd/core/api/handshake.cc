@@ -261,6 +261,12 @@ Result<void> Volume::shrink_to(Sector size) {
     return {};
 }
 
+// The guest sees, or is about to see, the peer's disk instead of one here.
+void Volume::expose_peers_data() {
+    exposed_uuid_ = peer_.generations.uuids.current;
+    exposed_elsewhere_ = true;
+}
+
 Result<void> Volume::on_uuids(const wire::Frame& frame) {
     auto report = wire::decode_uuids(frame);
     if (!report)
@@ -283,8 +289,7 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     if (diskless) {
         if (state_.role == Role::Primary || is_connected()) {
             peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);
-            exposed_uuid_ = told.uuids.current;
-            exposed_elsewhere_ = true;
+            expose_peers_data();
         }
         return {};
     }

@@ -322,8 +322,7 @@ void Volume::disk_is_gone(const char* reason) {
     // that it goes on with a new generation.
     if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate) {
         if (peer_went_on()) {
-            exposed_uuid_ = peer_.generations.uuids.current;
-            exposed_elsewhere_ = true;
+            expose_peers_data();
             end_handover(0, nullptr);
         } else {
             peer_has_newer_ = state_.role == Role::Primary;

@@ -54,7 +54,7 @@ bool GuestIo::remote_ok(const Request& request) const {
         return false;
     if (peer.confirmed)
         return true;
-    if (peer.unsent)
+    if (peer.unsent || peer.needs_confirmation)
         return false;
     if (peer.asks_write_ack && peer.write_acks_due == 0)
         return true;

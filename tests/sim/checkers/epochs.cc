@@ -8,7 +8,7 @@ namespace drbd::sim {
 
 std::string check_epochs_before(const WireLedger& ledger, const Sent& begun, const Disk& disk) {
     for (const Sent& earlier : ledger.entries()) {
-        if (earlier.resync || earlier.refused || earlier.confirmed || earlier.volume != begun.volume || earlier.epoch >= begun.epoch)
+        if (earlier.resync || earlier.refused || earlier.failed || earlier.confirmed || earlier.volume != begun.volume || earlier.epoch >= begun.epoch)
             continue;
         uint64_t missing = 0;
         if (!ledger.is_on(disk, View::Stable, earlier, missing))

@@ -93,6 +93,14 @@ Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, const std::vector
     return nullptr;
 }
 
+void WireLedger::on_failed(unsigned volume, uint64_t sector, uint64_t sectors) {
+    for (Sent& sent : entries_)
+        if (sent.begun && !sent.failed && !sent.over() && sent.volume == volume && sent.sector == sector && sent.sectors == sectors) {
+            sent.failed = true;
+            return;
+        }
+}
+
 bool WireLedger::is_on(const Disk& disk, View view, const Sent& sent, uint64_t& missing) const {
     for (uint64_t s = sent.sector; s < sent.sector + sent.sectors && s < disk.image().sectors(); s++) {
         const uint64_t value = disk.value(view, s);

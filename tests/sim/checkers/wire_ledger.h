@@ -29,6 +29,7 @@ struct Sent {
     bool written = false, received = false, refused = false;  // answers that came
     bool confirmed = false;                                   // by P_BARRIER_ACK
     bool begun = false;                                       // at the image
+    bool failed = false;                                      // there; the answer may still be to come
     std::vector<uint64_t> values;                             // empty: zeroes
 
     uint64_t value(uint64_t s) const { return values.empty() ? 0 : values[s - sector]; }
@@ -55,6 +56,9 @@ class WireLedger {
     Sent* find(const TappedPacket& answer);
     // The one that is being written: the first with this content that is not begun.
     Sent* find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+
+    // The image has failed one that was begun.
+    void on_failed(unsigned volume, uint64_t sector, uint64_t sectors);
 
     // Does the disk hold this, or what was sent after it, in every sector?  Else
     // the sector that does not.

@@ -277,6 +277,18 @@ TEST_F(Replication, BelowNinetyFiveFuaWaitsForItsBarrier) {
     EXPECT_EQ(g.result, 0);
 }
 
+TEST_F(Replication, BelowNinetyFiveFuaThatIsNotConfirmedIsNotOnThePeer) {
+    RequestWorld& w = make(ReplicationProtocol::C, {86, {0}});
+    GuestWrite& g = w.write(0, 4096, DRBD_REQUEST_FUA);
+    const auto sent = w.take();
+    w.local_done(g);
+    w.ack(sent.at(0));
+    w.lose_peer();
+    EXPECT_FALSE(g.result) << "the peer has it in its cache alone: the next generation comes first";
+    w.generation_stable();
+    EXPECT_EQ(g.result, 0);
+}
+
 TEST_F(Replication, WithoutAnImageItIsProtocolCWhateverIsConfigured) {
     for (const auto protocol : {ReplicationProtocol::A, ReplicationProtocol::B, ReplicationProtocol::C}) {
         RequestWorld& w = make(protocol);
