@@ -92,7 +92,9 @@ bool Guest::promises_both_copies() const {
 }
 
 void Guest::remember_generation(unsigned volume) {
-    const int on = has_no_disk(volume) ? 1 - host_ : host_;
+    // What completes while the own disk is going is on it, unless the peer serves.
+    const bool peer_serves = std::string(world_.node(host_).status(volume).peer_disk) == "UpToDate";
+    const int on = has_no_disk(volume) && peer_serves ? 1 - host_ : host_;
     const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;

@@ -105,6 +105,15 @@ bool World::has_ended() {
     return nodes_[0]->requests_in_flight() == 0 && nodes_[1]->requests_in_flight() == 0;
 }
 
+// Under A and B writes that are complete may still be behind a stream that stands
+// still, or that is dead: that is noticed when nobody answers them.
+bool World::is_acknowledged() {
+    for (const auto& node : nodes_)
+        if (const DrbdConnectionStatus status = node->connection_status(); status.unacknowledged != 0 || status.send_queue != 0)
+            return false;
+    return true;
+}
+
 // All is well, and not only because nobody has noticed yet that a line went dead
 // before the faults were over: that takes a ping.
 bool World::becomes_well() {
@@ -141,6 +150,8 @@ void World::mend() {
         nodes_[i % 2]->disconnect(false);
         together = run_until(queue_.now() + kSecond, &World::is_unwell) && becomes_well();
     }
+    while (together && run_until(queue_.now() + bound_, &World::is_acknowledged) && is_unwell())
+        together = becomes_well();
     if (!together) {
         complain("liveness: the faults are over, and the nodes do not come together: " + admin_.describe());
         return;

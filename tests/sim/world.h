@@ -83,6 +83,7 @@ class World {
     bool is_unwell();
     bool has_bits() const;
     bool has_ended();
+    bool is_acknowledged();
 
     Options options_;
     EventQueue queue_;
