@@ -50,7 +50,10 @@ void Volume::new_generation_if_alone(const State& before) {
             disk_.generation_shared = true;
         want_superblock();
     }
-    if (((lost || worse) && primary) || diskless_primary)
+    // The peer's guest has no other disk, and its own may come back in this generation.
+    const bool serves_alone = before.disk != UpToDate && now.disk == UpToDate && now.peer == Role::Primary &&
+                              now.peer_disk < Inconsistent;
+    if (((lost || worse) && primary) || diskless_primary || serves_alone)
         make_generation();
 }
 
@@ -82,6 +85,8 @@ void Volume::after_change(const State& before, const char* reason) {
     }
     if (!is_connected() || now.peer_disk != UpToDate)
         end_handover(-EIO, nullptr);
+    else if (before.peer_disk < Inconsistent && now.disk < Inconsistent && peer_.has_generations && !peer_went_on())
+        go_on_at_peer();
     if (before.disk == Inconsistent && before.peer_disk == Inconsistent && before.peer == Role::Secondary &&
         now.peer == Role::Primary)
         consider_resync_ = true;  // it may have declared its data good

@@ -49,6 +49,14 @@ void Volume::begin_handover() {
     want_superblock();
 }
 
+// A Primary without a disk, and a peer whose disk is in the generation that the
+// guest has seen here: it makes another, and what the guest writes waits for that.
+void Volume::go_on_at_peer() {
+    peer_has_newer_ = state_.role == Role::Primary;
+    if (peer_has_newer_)
+        begin_handover();
+}
+
 // It has told of a generation of its own that counts from the one that the guest
 // has seen here.  An older one is no news: it may be from before both were alike.
 bool Volume::peer_went_on() const {

@@ -325,9 +325,7 @@ void Volume::disk_is_gone(const char* reason) {
             expose_peers_data();
             end_handover(0, nullptr);
         } else {
-            peer_has_newer_ = state_.role == Role::Primary;
-            if (peer_has_newer_)
-                begin_handover();
+            go_on_at_peer();
         }
     }
     bool left = false;
