@@ -46,7 +46,7 @@ void World::complain(const std::string& what) {
 }
 
 void World::end_disk_faults() {
-    had_disk_faults_ |= options_.read_error + options_.write_error > 0;
+    had_disk_faults_ |= options_.read_error + options_.write_error + options_.flush_error + options_.metadata_error > 0;
     options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = options_.stuck_io = 0;
     for (auto& node : nodes_)
         for (DiskFault kind : {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata})
