@@ -271,7 +271,12 @@ void Admin::meet_anew() {
     for (int h = 0; h < 2; h++)
         for (unsigned v = 0; v < world_.options().volumes; v++)
             if (is(world_.node(h).status(v).disk, "Inconsistent") && is(world_.node(h).status(v).peer_disk, "UpToDate")) {
-                world_.node(h).detach(v, true);
+                // One that comes on is left to it.
+                const uint64_t left = world_.node(h).status(v).out_of_sync_bytes;
+                const bool comes_on = left_[h][v] == 0 || left < left_[h][v];
+                left_[h][v] = left;
+                if (!comes_on)
+                    world_.node(h).detach(v, true);
                 return;
             }
     world_.node(static_cast<int>(random_.below(2))).disconnect(false);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "decisions.h"
+#include "drbd-core.h"
 #include "event_queue.h"
 #include "rng.h"
 
@@ -80,6 +81,7 @@ class Admin {
     unsigned apart_ = 0;       // ticks in a row without a connection, both up
     unsigned unwell_ = 0;
     unsigned recreated_ = 0;
+    uint64_t left_[2][DRBD_MAX_VOLUMES] = {};  // out of sync at the last look, of an Inconsistent disk
 };
 
 }  // namespace drbd::sim

@@ -70,13 +70,26 @@ void crowd(Options& o, Rng& r) {
     o.waits_for_sync = false;
     o.whole_blocks = 0.3;
     o.hot_spots = static_cast<unsigned>(1 + r.below(3));
-    o.spot_sectors = 24;
+    // Blocks that are marked already, or others as well.
+    o.spot_sectors = r.chance(0.5) ? 24 : 512;
+    if (o.write_error != 0)
+        o.write_error = 0.01;
     o.large = 0;
     o.depth = static_cast<unsigned>(4 + r.below(12));
     o.think = r.below(2 * kMillisecond);
     o.disk_latency = (1 + r.below(10)) * kMillisecond;
     o.link.latency = r.below(5 * kMillisecond);
     o.link.window = 4096 + r.below(16384);
+}
+
+// More extents than the activity log has slots, and all of them in use.
+void spread(Options& o, Rng& r) {
+    o.image_bytes = (280 + r.below(60)) << 20;
+    o.internal = false;
+    o.volumes = 1;
+    o.al_extents = 67;
+    o.near_spots = 0.3;
+    o.large = 0;
 }
 
 Time rare(Rng& r, double chance, Time low, Time high) {
@@ -126,6 +139,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
     }
     if (kinds & kFaultCrowd)
         crowd(o, r);
+    if (kinds & kFaultSpread)
+        spread(o, r);
     if (kinds & kFaultStuck)
         o.stuck_io = 0.003;
     if (kinds & kFaultFailover)

@@ -21,7 +21,7 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
-    kFaultStuck = 128, kFaultCrowd = 256,  // only when named
+    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512,  // only when named
 };
 
 struct Options {
@@ -56,6 +56,7 @@ struct Options {
     bool waits_for_sync = true;       // for the first resync
     double reads = 0.2, flushes = 0.05, fua = 0.05, zeroes = 0.03, discards = 0.03, large = 0.05;
     double whole_blocks = 0.8;        // requests that are
+    double near_spots = 0.85;
     unsigned hot_spots = 4, spot_sectors = 64;
     uint64_t requests = 2000;
     // What goes wrong: mean time between two of a kind, 0: never.

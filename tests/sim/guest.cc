@@ -151,7 +151,7 @@ void Guest::choose(GuestRequest& r) {
     const uint64_t align = random_.chance(o.whole_blocks) ? 8 : 1;
     r.sectors = std::max(r.sectors / align * align, align);
     const uint64_t spot = hot_[random_.below(hot_.size())] % size;
-    const uint64_t start = random_.chance(0.85) ? spot + random_.below(o.spot_sectors) : random_.below(size);
+    const uint64_t start = random_.chance(o.near_spots) ? spot + random_.below(o.spot_sectors) : random_.below(size);
     r.sector = std::min(start / align * align, (size - std::min(r.sectors, size)) / align * align);
     if (r.kind != DRBD_REQUEST_READ && random_.chance(o.fua))
         r.flags |= DRBD_REQUEST_FUA;

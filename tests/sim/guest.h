@@ -27,6 +27,8 @@ class Guest {
     bool is_running() const { return running_; }
     int host() const { return host_; }
     void on_process_died(int host, bool lost_cache);
+    // An administrator gives that host's data up: what A and B have promised there is not asked for.
+    void on_invalidated(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     void on_disk_error(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.

@@ -379,13 +379,19 @@ uint64_t Node::set_role(bool primary, bool force) {
 uint64_t Node::invalidate(unsigned volume) {
     BEGIN_COMMAND;
     world_.direction().on_licence(host_);
-    return begun(drbd_on_invalidate(core_now(), volume, error), "invalidate", static_cast<int>(volume), error);
+    const uint64_t number = drbd_on_invalidate(core_now(), volume, error);
+    if (number != 0)
+        world_.guest().on_invalidated(host_);
+    return begun(number, "invalidate", static_cast<int>(volume), error);
 }
 
 uint64_t Node::invalidate_remote(unsigned volume) {
     BEGIN_COMMAND;
     world_.direction().on_licence(1 - host_);
-    return begun(drbd_on_invalidate_remote(core_now(), volume, error), "invalidate-remote", static_cast<int>(volume), error);
+    const uint64_t number = drbd_on_invalidate_remote(core_now(), volume, error);
+    if (number != 0)
+        world_.guest().on_invalidated(1 - host_);
+    return begun(number, "invalidate-remote", static_cast<int>(volume), error);
 }
 
 uint64_t Node::outdate(unsigned volume) {

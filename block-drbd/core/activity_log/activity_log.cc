@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "core/activity_log/activity_log.h"
 
+#include <algorithm>
+
 #include <bit>
 #include <new>
 
@@ -57,10 +59,11 @@ bool ActivityLog::try_hold(ExtentRange range) {
     return true;
 }
 
-void ActivityLog::drop(ExtentRange range) {
+void ActivityLog::drop(ExtentRange range, uint64_t written) {
     for (uint32_t extent = range.first; extent <= range.last; extent++) {
         const uint32_t slot = find(extent);
         DRBD_ASSERT(slot != kNone && slots_[slot].references > 0);
+        slots_[slot].written = written;
         if (--slots_[slot].references == 0) {
             referenced_--;
             idle_push(slot);
@@ -110,6 +113,14 @@ bool ActivityLog::reserve(ExtentRange range) {
         updates_[nr_updates_++] = {static_cast<uint16_t>(slot), extent};
     }
     return true;
+}
+
+uint64_t ActivityLog::evicted_written() const {
+    uint64_t written = 0;
+    for (unsigned i = 0; i < nr_updates_; i++)
+        if (replaced_[i] != metafmt::kExtentFree)
+            written = std::max(written, slots_[updates_[i].slot].written);
+    return written;
 }
 
 uint64_t ActivityLog::encode(metafmt::Block block) {

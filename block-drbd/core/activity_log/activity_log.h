@@ -49,7 +49,8 @@ class ActivityLog {
     // All extents of the range are hot: each gets a reference.  Otherwise
     // nothing changes.
     bool try_hold(ExtentRange range);
-    void drop(ExtentRange range);
+    // `written`: how many writes the image had completed by then, whatever was flushed.
+    void drop(ExtentRange range, uint64_t written);
 
     // Adds the range to the transaction in preparation; its extents get a
     // reference at once.  False if it does not fit any more (slots of the
@@ -60,6 +61,9 @@ class ActivityLog {
     // Extents that the transaction in preparation evicts.  Their bits must be
     // on the disk before the transaction is.
     std::span<const uint32_t> evicted() const { return {evicted_, nr_evicted_}; }
+    // The writes that the image must have made stable before: as many as had been
+    // completed when the last of these extents was dropped; 0: none is evicted.
+    uint64_t evicted_written() const;
 
     // The block to write, and its place in the ring counted in blocks.
     uint64_t encode(metafmt::Block block);
@@ -78,6 +82,7 @@ class ActivityLog {
     struct Slot {
         uint32_t extent = metafmt::kExtentFree;
         uint32_t references = 0;
+        uint64_t written = 0;  // at the last drop; of an earlier extent of the slot at most
         uint32_t previous = kNone, next = kNone;  // list of what may be evicted, oldest first
         bool idle = false;                        // in that list
         bool pending = false;                     // part of the transaction in preparation

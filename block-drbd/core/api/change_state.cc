@@ -51,8 +51,10 @@ void Volume::begin_handover() {
 
 // A Primary without a disk, and a peer whose disk is in the generation that the
 // guest has seen here: it makes another, and what the guest writes waits for that.
+// In an older one it is no copy to go on with; it has failed, and will say so.
 void Volume::go_on_at_peer() {
-    peer_has_newer_ = state_.role == Role::Primary;
+    peer_has_newer_ = state_.role == Role::Primary &&
+                      (exposed_uuid_ == 0 || same_generation(peer_.generations.uuids.current, exposed_uuid_));
     if (peer_has_newer_)
         begin_handover();
 }

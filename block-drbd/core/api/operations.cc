@@ -375,7 +375,7 @@ void Volume::start_settling() {
                                                                   : "the node is being closed");
             return;
         }
-        State last = state_;
+        State last = recorded_state();
         last.role = Role::Secondary;
         disk_.uuids = with_role(disk_.uuids, false);
         plan.bitmap = true;
@@ -443,6 +443,7 @@ void Volume::start_settling() {
 
 void Volume::transaction_is_stable() {
     told_of_no_space_ = false;
+    io_.image_flushed(flushed_by_transaction_);
     io_.transaction_committed();
 }
 

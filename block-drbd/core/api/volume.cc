@@ -80,7 +80,10 @@ Activity* Volume::choose_activity() {
             io_.transaction_committed();
             return nullptr;
         }
-        transaction_.start();
+        flushed_by_transaction_ = 0;
+        if (disk_.activity_log.evicted_written() > io_.flushed_generation())
+            flushed_by_transaction_ = io_.written_generation();
+        transaction_.start(flushed_by_transaction_ != 0);
         return &transaction_;
     }
     return nullptr;
@@ -94,6 +97,8 @@ State Volume::recorded_state() const {
         recorded.role = Role::Primary;
     if (recorded.disk == DiskState::Negotiating)
         recorded.disk = intended_disk_;
+    if (declared_good_ && recorded.disk >= DiskState::Inconsistent)
+        recorded.disk = DiskState::UpToDate;  // recorded, and not taken yet: another volume is still at it
     if (waits_to_invalidate() && recorded.disk == DiskState::Outdated)
         recorded.disk = DiskState::UpToDate;
     return recorded;

@@ -349,6 +349,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
     AttachActivity attach_{disk_};
     TransactionActivity transaction_{disk_};
+    uint64_t flushed_by_transaction_ = 0;  // completed writes that it makes stable first; 0: it does not flush
     SettleActivity settle_{disk_};
     SettleActivity superblock_write_{disk_};
     SettleActivity transition_write_{disk_};

@@ -45,7 +45,7 @@ bool fill_pages_of_extents(Disk& disk, std::span<const uint32_t> extents, DrbdJo
         if (disk.bitmap.is_dirty(page))
             add_page(disk, job, taken++, page);
     }
-    job.flush_after = true;
+    job.flush_after = taken > 0;
     return taken > 0;
 }
 

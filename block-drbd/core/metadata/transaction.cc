@@ -7,9 +7,10 @@
 
 namespace drbd {
 
-void TransactionActivity::start() {
+void TransactionActivity::start(bool flush_image) {
     begin();
     phase_ = Phase::EvictedPages;
+    flush_image_ = flush_image;
     lacked_space_ = false;
 }
 
@@ -17,9 +18,11 @@ bool TransactionActivity::next(DrbdJob& job) {
     switch (phase_) {
     case Phase::EvictedPages:
         phase_ = Phase::Transaction;
-        doing_ = "writing the bitmap";
-        if (fill_pages_of_extents(disk_, disk_.activity_log.evicted(), job))
+        doing_ = flush_image_ ? "flushing the image, then writing the bitmap" : "writing the bitmap";
+        if (fill_pages_of_extents(disk_, disk_.activity_log.evicted(), job) || flush_image_) {
+            job.flush_image_first |= flush_image_;
             return true;
+        }
         [[fallthrough]];
     case Phase::Transaction: {
         phase_ = Phase::Done;

@@ -14,7 +14,9 @@ class TransactionActivity final : public Activity {
   public:
     explicit TransactionActivity(Disk& disk) : disk_(disk) {}
 
-    void start();
+    // Evicted extents were written, and not flushed since: if power goes, nothing
+    // would speak for what is lost there and the peer has.
+    void start(bool flush_image);
     bool next(DrbdJob& job) override;
     void failed(int error) override;
 
@@ -28,6 +30,7 @@ class TransactionActivity final : public Activity {
     Disk& disk_;
     Phase phase_ = Phase::Done;
     const char* doing_ = "";
+    bool flush_image_ = false;
     bool lacked_space_ = false;
 };
 

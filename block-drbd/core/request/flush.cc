@@ -21,7 +21,7 @@ DrbdStep GuestIo::begin_flush(Request& request) {
         log_.close_epoch();
         request.flush_epoch = 0;
     }
-    if (request.flush_generation == flushed_generation_) {
+    if (request.flush_generation <= flushed_generation_) {
         counters_.flushes_saved += request.flush_epoch == 0;
         return flush_covered(request);
     }
@@ -41,7 +41,7 @@ DrbdStep GuestIo::flush_done(Request& request) {
     running_flush_ = nullptr;
     const int result = request.result;
     if (result == 0)
-        flushed_generation_ = request.flush_generation;
+        image_flushed(request.flush_generation);
     else
         counters_.write_errors++;
 
@@ -68,9 +68,9 @@ DrbdStep GuestIo::flush_done(Request& request) {
 }
 
 // The image cannot make stable what it has.  That is no loss if the peer has
-// all of it, and keeps it stable.
+// all of it, keeps it stable, and is a copy that the guest can go on with.
 DrbdStep GuestIo::flush_without_image(Request& request, int error) {
-    const bool peer_has_all = local_only_generation_ <= flushed_generation_ && !lost_writes_;
+    const bool peer_has_all = access_.peer_reads && local_only_generation_ <= flushed_generation_ && !lost_writes_;
     if (!peer_has_all) {
         forget_reported_loss();
         return finish(request, error);

@@ -93,6 +93,10 @@ class GuestIo {
     void set_access(const Access& access);
     // The image holds in its cache what the next guest reads: its first flush reaches it.
     void image_is_unflushed() { written_generation_++; }
+    // Completed writes are counted; a flush of the image covers those before it began.
+    uint64_t written_generation() const { return written_generation_; }
+    uint64_t flushed_generation() const { return flushed_generation_; }
+    void image_flushed(uint64_t generation) { flushed_generation_ = std::max(flushed_generation_, generation); }
     const Access& access() const { return access_; }
     // Payloads are copied although nobody replicates (a digest is wanted of them).
     void set_copies(bool copies) { copies_ = copies; }

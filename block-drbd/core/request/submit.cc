@@ -236,7 +236,7 @@ void GuestIo::drop_extents(Request& request) {
         return;
     if (holds_current(request)) {
         eviction_possible_ = true;
-        disk_.activity_log.drop(request.extents);
+        disk_.activity_log.drop(request.extents, written_generation_);
     }
     request.holds_extents = false;
 }

@@ -56,7 +56,7 @@ class Bench {
         return true;
     }
     void drop(ExtentRange range) {
-        log.drop(range);
+        log.drop(range, 0);
         for (uint32_t e = range.first; e <= range.last; e++)
             if (--holds[e] == 0)
                 holds.erase(e);

@@ -61,7 +61,7 @@ struct TestVolume final : GuestIoListener, BufferReturn {
         EXPECT_TRUE(disk.activity_log.allocate(67, {}).ok());
         EXPECT_TRUE(disk.activity_log.reserve({0, 7}));
         disk.activity_log.commit();
-        disk.activity_log.drop({0, 7});
+        disk.activity_log.drop({0, 7}, 0);
         io.disk_came();
     }
     void on_disk_error(DrbdRequestKind, uint64_t, uint64_t, int) override {

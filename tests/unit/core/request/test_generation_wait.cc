@@ -32,7 +32,7 @@ struct GenerationWait : testing::Test {
         io.set_access({.read_error = 0, .write_error = 0, .image = true, .image_reads = true});
         io.want_generation(true);
     }
-    ~GenerationWait() override { disk.activity_log.drop({0, 3}); }
+    ~GenerationWait() override { disk.activity_log.drop({0, 3}, 0); }
 
     DrbdStep begin(DrbdRequestKind kind, Request*& request, uint64_t offset = 0) {
         return io.begin(kind, offset, kind == DRBD_REQUEST_FLUSH ? 0 : 4096, 0, this, waiter, &request);
@@ -91,7 +91,7 @@ TEST_F(GenerationWait, ALostDiskFailsThem) {
     EXPECT_EQ(io.end(*w), -EIO);
     EXPECT_EQ(io.in_flight(), 0u);
     // What the write held went with the disk.
-    disk.activity_log.drop({0, 0});
+    disk.activity_log.drop({0, 0}, 0);
 }
 
 TEST_F(GenerationWait, AWriteAtTheImageFailsTooWhenTheGenerationCouldNotBeMade) {
@@ -101,7 +101,7 @@ TEST_F(GenerationWait, AWriteAtTheImageFailsTooWhenTheGenerationCouldNotBeMade) 
     io.fail_waiting(-EIO);
     ASSERT_EQ(io.local_done(*w, 0), DRBD_STEP_COMPLETE);
     EXPECT_EQ(io.end(*w), -EIO) << "it would have completed under the old generation";
-    disk.activity_log.drop({0, 0});
+    disk.activity_log.drop({0, 0}, 0);
 }
 
 TEST_F(GenerationWait, ARangeStaysTakenWhileItWaits) {
