@@ -273,7 +273,7 @@ void Admin::meet_anew() {
             if (is(world_.node(h).status(v).disk, "Inconsistent") && is(world_.node(h).status(v).peer_disk, "UpToDate")) {
                 // One that comes on is left to it.
                 const uint64_t left = world_.node(h).status(v).out_of_sync_bytes;
-                const bool comes_on = left_[h][v] == 0 || left < left_[h][v];
+                const bool comes_on = is(world_.node(h).status(v).connection, "SyncTarget") && (left_[h][v] == 0 || left < left_[h][v]);
                 left_[h][v] = left;
                 if (!comes_on)
                     world_.node(h).detach(v, true);

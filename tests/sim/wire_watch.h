@@ -26,6 +26,8 @@ class WireWatch final : public WireListener {
     void on_peer_write_failed(int host, unsigned volume, uint64_t sector, uint64_t sectors) {
         ledgers_[host].on_failed(volume, sector, sectors);
     }
+    // What was sent to a host without a disk is not written later.
+    void on_disk_attached(int host, unsigned volume) { ledgers_[host].on_disk_attached(volume); }
     void on_guest_begins() { order_.begin_anew(); }
     void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }

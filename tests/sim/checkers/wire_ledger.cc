@@ -93,6 +93,11 @@ Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, const std::vector
     return nullptr;
 }
 
+void WireLedger::on_disk_attached(unsigned volume) {
+    for (Sent& sent : entries_)
+        sent.failed |= sent.volume == volume && !sent.begun;
+}
+
 void WireLedger::on_failed(unsigned volume, uint64_t sector, uint64_t sectors) {
     for (Sent& sent : entries_)
         if (sent.begun && !sent.failed && !sent.over() && sent.volume == volume && sent.sector == sector && sent.sectors == sectors) {

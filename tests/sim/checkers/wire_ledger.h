@@ -57,6 +57,8 @@ class WireLedger {
     // The one that is being written: the first with this content that is not begun.
     Sent* find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
 
+    // What was sent before and is not begun went by the disk that comes now.
+    void on_disk_attached(unsigned volume);
     // The image has failed one that was begun.
     void on_failed(unsigned volume, uint64_t sector, uint64_t sectors);
 

@@ -220,6 +220,24 @@ TEST(ActivityLog, ARangeDoesNotEvictItself) {
     bench.commit(random);
 }
 
+TEST(ActivityLog, KnowsWhatEvictedExtentsNeedFlushed) {
+    std::mt19937_64 random(1);
+    Bench bench(67, {1, 8});
+    ASSERT_TRUE(bench.reserve({0, 31}));
+    EXPECT_EQ(bench.log.evicted_written(), 0u) << "free slots";
+    bench.commit(random);
+    for (const ExtentRange range : {ExtentRange{32, 63}, ExtentRange{64, 66}}) {
+        ASSERT_TRUE(bench.reserve(range));
+        bench.commit(random);
+    }
+    for (uint32_t e = 0; e < 67; e++)
+        bench.log.drop({e, e}, 1000 + e);
+    ASSERT_TRUE(bench.reserve({500, 501}));
+    EXPECT_EQ(bench.log.evicted_written(), 1001u) << "the later of 0 and 1";
+    bench.commit(random);
+    EXPECT_EQ(bench.log.evicted_written(), 0u);
+}
+
 TEST(ActivityLog, EvictsTheLeastRecentlyUsed) {
     std::mt19937_64 random(1);
     Bench bench(67, {1, 8});

@@ -104,14 +104,36 @@ TEST(TransactionOrder, EvictedPagesAreStableFirst) {
     node.jobs.clear();
     Guest& w = node.write(100 * 4 * kMiB);
     ASSERT_TRUE(node.run_job());
-    EXPECT_EQ(node.jobs, Lines{"write bitmap flush"});
+    EXPECT_EQ(node.jobs, Lines{"flush-image write bitmap flush"});
     EXPECT_TRUE(node.bit(0, 0)) << "extent 0 is evicted";
     ASSERT_TRUE(node.run_job());
-    EXPECT_EQ(node.jobs, (Lines{"write bitmap flush", "write ring fua"}));
+    EXPECT_EQ(node.jobs, (Lines{"flush-image write bitmap flush", "write ring fua"}));
     EXPECT_EQ(node.finish(w), 0);
-    // The next victims lie on the same page, which is clean now.
+    // The next victims lie on the same page, which is clean now, and were written before the flush.
     node.write_through(101 * 4 * kMiB);
-    EXPECT_EQ(node.jobs, (Lines{"write bitmap flush", "write ring fua", "write ring fua"}));
+    EXPECT_EQ(node.jobs, (Lines{"flush-image write bitmap flush", "write ring fua", "write ring fua"}));
+}
+
+// Decision 0021.
+TEST(TransactionOrder, TheImageIsFlushedWhenAnEvictedExtentWasWrittenSince) {
+    Node node;
+    node.become_primary();
+    auto jobs_of_a_write = [&](uint64_t extent) {
+        node.jobs.clear();
+        node.write_through(extent * 4 * kMiB);
+        return node.jobs;
+    };
+    for (uint64_t i = 0; i < 67; i++)
+        node.write_through(i * 4 * kMiB);
+    EXPECT_EQ(jobs_of_a_write(100), (Lines{"flush-image write bitmap flush", "write ring fua"}));
+    // A turn of the log later 100 is the victim, written after that flush.
+    for (uint64_t i = 1; i < 67; i++)
+        EXPECT_EQ(jobs_of_a_write(200 + i).back(), "write ring fua");
+    EXPECT_EQ(jobs_of_a_write(300).front().substr(0, 11), "flush-image");
+    // The guest's own flush is as good.
+    EXPECT_EQ(node.finish(node.flush()), 0);
+    for (uint64_t i = 1; i < 67; i++)
+        EXPECT_NE(jobs_of_a_write(400 + i).front().substr(0, 11), "flush-image");
 }
 
 TEST(SettleOrder, PromotionWritesTheSuperblockBeforeTheRoleIsTaken) {

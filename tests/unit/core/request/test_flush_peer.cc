@@ -52,6 +52,15 @@ TEST_F(FlushBoth, WaitsForImageAndConfirmationInEitherOrder) {
     }
 }
 
+TEST_F(FlushBoth, AnInconsistentPeerIsNoCopyToGoOnWith) {
+    RequestWorld& w = c();
+    written(w, 0);
+    w.access().peer_reads = false;
+    w.set_access();
+    w.lose_disk();
+    EXPECT_EQ(w.flush().result, -EIO);
+}
+
 TEST_F(FlushBoth, TheSecondWaitsForTheSameConfirmation) {
     RequestWorld& w = c();
     written(w, 0);
