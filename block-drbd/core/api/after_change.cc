@@ -50,8 +50,8 @@ void Volume::new_generation_if_alone(const State& before) {
             disk_.generation_shared = true;
         want_superblock();
     }
-    // The peer's guest has no other disk, and its own may come back in this generation.
-    const bool serves_alone = before.disk != UpToDate && now.disk == UpToDate && now.peer == Role::Primary &&
+    // The guest, here or there, has no other disk, and the peer's may come back in this generation.
+    const bool serves_alone = before.disk != UpToDate && now.disk == UpToDate && primary &&
                               now.peer_disk < Inconsistent;
     if (((lost || worse) && primary) || diskless_primary || serves_alone)
         make_generation();
