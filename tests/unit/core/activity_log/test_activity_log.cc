@@ -55,8 +55,8 @@ class Bench {
             pending.insert(e);
         return true;
     }
-    void drop(ExtentRange range) {
-        log.drop(range, 0);
+    void drop(ExtentRange range, uint64_t written = 0) {
+        log.drop(range, written);
         for (uint32_t e = range.first; e <= range.last; e++)
             if (--holds[e] == 0)
                 holds.erase(e);
@@ -231,7 +231,7 @@ TEST(ActivityLog, KnowsWhatEvictedExtentsNeedFlushed) {
         bench.commit(random);
     }
     for (uint32_t e = 0; e < 67; e++)
-        bench.log.drop({e, e}, 1000 + e);
+        bench.drop({e, e}, 1000 + e);
     ASSERT_TRUE(bench.reserve({500, 501}));
     EXPECT_EQ(bench.log.evicted_written(), 1001u) << "the later of 0 and 1";
     bench.commit(random);

@@ -127,13 +127,13 @@ TEST(TransactionOrder, TheImageIsFlushedWhenAnEvictedExtentWasWrittenSince) {
         node.write_through(i * 4 * kMiB);
     EXPECT_EQ(jobs_of_a_write(100), (Lines{"flush-image write bitmap flush", "write ring fua"}));
     // A turn of the log later 100 is the victim, written after that flush.
-    for (uint64_t i = 1; i < 67; i++)
-        EXPECT_EQ(jobs_of_a_write(200 + i).back(), "write ring fua");
-    EXPECT_EQ(jobs_of_a_write(300).front().substr(0, 11), "flush-image");
+    for (uint64_t i = 101; i < 167; i++)
+        EXPECT_NE(jobs_of_a_write(i).front().substr(0, 11), "flush-image") << i;
+    EXPECT_EQ(jobs_of_a_write(167).front().substr(0, 11), "flush-image");
     // The guest's own flush is as good.
     EXPECT_EQ(node.finish(node.flush()), 0);
-    for (uint64_t i = 1; i < 67; i++)
-        EXPECT_NE(jobs_of_a_write(400 + i).front().substr(0, 11), "flush-image");
+    for (uint64_t i = 168; i < 234; i++)
+        EXPECT_NE(jobs_of_a_write(i).front().substr(0, 11), "flush-image") << i;
 }
 
 TEST(SettleOrder, PromotionWritesTheSuperblockBeforeTheRoleIsTaken) {

@@ -59,6 +59,7 @@ TEST_F(FlushBoth, AnInconsistentPeerIsNoCopyToGoOnWith) {
     w.set_access();
     w.lose_disk();
     EXPECT_EQ(w.flush().result, -EIO);
+    w.settle();
 }
 
 TEST_F(FlushBoth, TheSecondWaitsForTheSameConfirmation) {
