@@ -59,8 +59,12 @@ void Volume::new_generation_if_alone(const State& before) {
 
 // The peer failed a write: this copy is ahead of it from here on.
 void Volume::on_peer_write_failed() {
-    if (state_.role == Role::Primary)
-        make_generation();
+    if (state_.role != Role::Primary)
+        return;
+    // Of a target that may have this generation already the resync is over.
+    if (is_source(state_.connection) && target_may_be_done_)
+        disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+    make_generation();
 }
 
 // With a bitmap identifier the bits count from a generation of the peer's
