@@ -252,6 +252,13 @@ void Admin::solve() {
         meet_anew();
     if (apart_ <= 60 && unwell_ <= (repairing_ ? 1500u : 8000u))
         return;
+    // The chosen one has no good data, and cannot get it: the other is chosen.
+    if (repairing_ && are_reachable() && !is_up_to_date(primary_) && is_up_to_date(1 - primary_)) {
+        primary_ = 1 - primary_;
+        victim_ = -1;
+        apart_ = unwell_ = 0;
+        return;
+    }
     // Nothing helped: fresh metadata on the one whose data may go.
     const int h = victim_ >= 0 ? victim_ : 1 - primary_;
     Node& node = world_.node(h);
