@@ -172,8 +172,7 @@ bool Admin::needs_force(int h) const {
 
 bool Admin::nobody_is_good() const {
     for (unsigned v = 0; v < world_.options().volumes; v++)
-        if (are_reachable() && is(world_.node(0).status(v).connection, "Connected") &&
-            is(world_.node(0).status(v).disk, "Inconsistent") && is(world_.node(1).status(v).disk, "Inconsistent"))
+        if (are_reachable() && is(world_.node(0).status(v).disk, "Inconsistent") && is(world_.node(1).status(v).disk, "Inconsistent"))
             return true;
     return false;
 }
