@@ -78,6 +78,9 @@ enum {
     DRBD_PENDING_RECEIVE = 1 << 7, /* a socket that had to stop reading may read again: drbd_may_receive() */
     DRBD_PENDING_JOB_SHIFT = 16,  /* bit 16 + n: volume n has a job to hand out */
 };
+#define DRBD_PENDING_NETWORK                                                                              \
+    (DRBD_PENDING_NET | DRBD_PENDING_PEER_IO | DRBD_PENDING_RELEASE | DRBD_PENDING_TIMER |               \
+     DRBD_PENDING_SEND | DRBD_PENDING_RECEIVE)
 #define DRBD_PENDING_ALL UINT32_MAX
 
 /* Which queues have something to take now, of those asked for: bits of `queues`.  Those of the network cost

@@ -136,11 +136,6 @@ typedef struct DrbdNet {
     bool auto_connect;              /* atomic; still to be done */
 } DrbdNet;
 
-/* Bits of drbd_resource_pending() that are done here. */
-#define DRBD_PENDING_NETWORK                                            \
-    (DRBD_PENDING_NET | DRBD_PENDING_PEER_IO | DRBD_PENDING_RELEASE |   \
-     DRBD_PENDING_TIMER | DRBD_PENDING_SEND | DRBD_PENDING_RECEIVE)
-
 /* ------------------------------------------------------------ drbd-net.c */
 
 void drbd_net_init(DrbdObject *obj);

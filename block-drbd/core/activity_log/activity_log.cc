@@ -2,7 +2,6 @@
 #include "core/activity_log/activity_log.h"
 
 #include <algorithm>
-
 #include <bit>
 #include <new>
 

@@ -53,10 +53,11 @@ void Volume::begin_handover() {
 // guest has seen here: it makes another, and what the guest writes waits for that.
 // In an older one it is no copy to go on with; it has failed, and will say so.
 void Volume::go_on_at_peer() {
-    peer_has_newer_ = state_.role == Role::Primary &&
-                      (exposed_uuid_ == 0 || same_generation(peer_.generations.uuids.current, exposed_uuid_));
-    if (peer_has_newer_)
-        begin_handover();
+    if (state_.role != Role::Primary ||
+        (exposed_uuid_ != 0 && !same_generation(peer_.generations.uuids.current, exposed_uuid_)))
+        return;
+    peer_has_newer_ = true;
+    begin_handover();
 }
 
 // It has told of a generation of its own that counts from the one that the guest

@@ -50,14 +50,12 @@ void DrbdResource::close_volume(unsigned number) {
 }
 
 uint32_t DrbdResource::pending(uint32_t queues) const {
-    constexpr uint32_t kNetwork = DRBD_PENDING_NET | DRBD_PENDING_PEER_IO | DRBD_PENDING_RELEASE | DRBD_PENDING_TIMER |
-                                  DRBD_PENDING_SEND | DRBD_PENDING_RECEIVE;
     uint32_t pending = 0;
     if (pool_.has_wake())
         pending |= DRBD_PENDING_WAKE;
     if (!notices_.empty())
         pending |= DRBD_PENDING_NOTICE;
-    if ((queues & kNetwork) != 0 && connection_.is_configured()) {
+    if ((queues & DRBD_PENDING_NETWORK) != 0 && connection_.is_configured()) {
         if (connection_.has_action())
             pending |= DRBD_PENDING_NET;
         if (has_peer_io())
@@ -68,12 +66,13 @@ uint32_t DrbdResource::pending(uint32_t queues) const {
             pending |= DRBD_PENDING_SEND;
         if (connection_.has_stalled_ready())
             pending |= DRBD_PENDING_RECEIVE;
-        if (deadline_ms() < told_deadline_ms_)
+        if ((queues & DRBD_PENDING_TIMER) != 0 && deadline_ms() < told_deadline_ms_)
             pending |= DRBD_PENDING_TIMER;
     }
-    for (unsigned i = 0; i < nr_volumes_; i++)
-        if (volumes_[i] && volumes_[i]->has_job())
-            pending |= 1u << (DRBD_PENDING_JOB_SHIFT + i);
+    if (queues >> DRBD_PENDING_JOB_SHIFT != 0)
+        for (unsigned i = 0; i < nr_volumes_; i++)
+            if (volumes_[i] && volumes_[i]->has_job())
+                pending |= 1u << (DRBD_PENDING_JOB_SHIFT + i);
     return pending & queues;
 }
 

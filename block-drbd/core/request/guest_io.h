@@ -16,6 +16,7 @@
 // decided; nothing completes while a packet of its payload waits to be sent.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 

@@ -78,7 +78,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // A source whose target says that it is done asks without delay, and its end
     // of the resync waits while an answer can come.
     void hurry_confirmation() { hurry_ = true; }
-    bool is_hurried() const { return hurry_; }
+    bool is_hurried() const { return hurry_; }  // the target is done
     bool waits_for_confirmation() const { return may_confirm() && !unconfirmed_.empty(); }
     // Nothing that the target acknowledged needs a confirmation any more.
     bool is_confirmed() const { return unconfirmed_.empty(); }
