@@ -209,12 +209,9 @@ def test_a_new_node_is_idle_while_it_is_drained(stack):
     nodes sets the time from the last look to the assertion: with 20 to 50 of them a worker that counts
     before it looks ends the daemon once in about a thousand opens."""
     stack.file("f0")
-    others = 0
-    for wanted in (20, 30, 40, 50):
-        for others in range(others, wanted):
-            stack.daemon.blockdev_add({"driver": "null-co", "node-name": f"n{others}", "size": MIB})
-        others = wanted
-        for number in range(400):
+    for others in range(1, 51):
+        stack.daemon.blockdev_add({"driver": "null-co", "node-name": f"n{others}", "size": MIB})
+        for number in range(400 if others in (20, 30, 40, 50) else 0):
             name = f"fresh{number}"     # a resource of its own, so that its thread is new as well
             stack.daemon.object_add({"qom-type": "drbd-resource", "id": name})
             stack.drbd(resource=name, attach=False)
