@@ -10,6 +10,12 @@ bool Volume::peer_may_write() const {
     return is_attached() && state_.disk >= DiskState::Inconsistent && !leaving_ && is_connected();
 }
 
+// A peer that knows this disk's state writes to one that is not UpToDate only while a resync mends it (spec 6.1); one
+// that has not heard yet must not rest on it: its own disk may fail before it hears.
+bool Volume::takes_replicated_writes() const {
+    return peer_may_write() && (state_.disk == DiskState::UpToDate || state_.connection > ConnectionState::Connected);
+}
+
 bool Volume::peer_may_read() const { return state_.disk == DiskState::UpToDate && is_attached() && !leaving_; }
 
 bool Volume::is_syncing() const {

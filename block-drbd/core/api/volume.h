@@ -210,6 +210,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
     // PeerVolume (peer_side.cc)
     bool peer_may_write() const override;
+    bool takes_replicated_writes() const override;
     bool peer_may_read() const override;
     bool is_syncing() const override;
     bool peer_has_no_disk() const override;

@@ -28,6 +28,7 @@ namespace drbd {
 class PeerVolume {
   public:
     virtual bool peer_may_write() const = 0;       // disk >= Inconsistent and usable
+    virtual bool takes_replicated_writes() const = 0;  // and what the peer's guest writes counts here
     virtual bool peer_may_read() const = 0;        // disk UpToDate
     virtual bool is_syncing() const = 0;           // own connection state SyncSource..PausedSyncT
     virtual bool peer_has_no_disk() const = 0;     // pdsk < Inconsistent: its writes are on this disk only
@@ -120,7 +121,7 @@ class PeerIo final : public PeerRequestOwner {
     Result<PeerVolume*> volume_of(const wire::Frame& frame);
     void begin_connection_if_new();
     void drop_announced();
-    void refuse_write(const wire::DataWrite& write, unsigned volume, bool was_discarded);
+    void refuse_write(const wire::DataWrite& write, unsigned volume);
     void begin_write(PeerRequest& request, const wire::Frame& frame, const wire::DataWrite& write);
     void submit_write(PeerRequest& request);
     void write_done(PeerRequest& request);

@@ -27,7 +27,7 @@ Result<BulkVerdict> PeerIo::on_write_announced(const wire::Frame& frame) {
         return volume.error();
     if (auto write = wire::decode_write(frame, volume.value()->capacity()); !write)
         return write.error();
-    if (!volume.value()->peer_may_write())
+    if (!volume.value()->takes_replicated_writes())
         return BulkVerdict::Discard;
     announced_ = requests_.take(frame.volume, PeerWork::Write, frame.bulk_length);
     return announced_ ? BulkVerdict::Take : BulkVerdict::Stall;
@@ -63,10 +63,10 @@ Result<void> PeerIo::on_write(const wire::Frame& frame, void* buffer) {
     const bool was_discarded = frame.bulk_length != 0 && !buffer;
     begin_connection_if_new();
     on_peer_sequence(frame.volume, write.sequence);
-    if (!volume.value()->peer_may_write() || was_discarded) {
+    if (!volume.value()->takes_replicated_writes() || was_discarded) {
         give_up();
         epochs_.count_write();
-        refuse_write(write, frame.volume, was_discarded);
+        refuse_write(write, frame.volume);
         return {};
     }
     if (!request)
@@ -82,12 +82,11 @@ Result<void> PeerIo::on_write(const wire::Frame& frame, void* buffer) {
     return {};
 }
 
-// Without a disk.  It counts in its epoch all the same.
-void PeerIo::refuse_write(const wire::DataWrite& write, unsigned volume, bool was_discarded) {
+// It counts in its epoch all the same.  What this disk lacks is marked, if there is one.
+void PeerIo::refuse_write(const wire::DataWrite& write, unsigned volume) {
     if (write.size.value == 0)
         return;
-    if (was_discarded)  // and the disk may have come meanwhile
-        volumes_[volume].volume->set_out_of_sync(write.sector, write.size);
+    volumes_[volume].volume->set_out_of_sync(write.sector, write.size);
     send_ack(volume, wire::Packet::NegAck, write.sector, write.size, write.id);
 }
 

@@ -44,6 +44,7 @@ struct DiskError {
 class FakeVolume final : public PeerVolume {
   public:
     bool may_write = true, may_read = true, syncing = false, peer_diskless = false, bits_stable = true;
+    bool stale = false;  // neither UpToDate nor in a resync
     Sector size{kVolumeBytes / kSectorSize};
     std::vector<std::pair<uint64_t, uint64_t>> marked, cleared;  // offset, bytes
     std::vector<DiskError> errors;
@@ -52,6 +53,7 @@ class FakeVolume final : public PeerVolume {
     unsigned reads = 0, bits_wanted = 0;
 
     bool peer_may_write() const override { return may_write; }
+    bool takes_replicated_writes() const override { return may_write && !stale; }
     bool peer_may_read() const override { return may_read; }
     bool is_syncing() const override { return syncing; }
     bool peer_has_no_disk() const override { return peer_diskless; }

@@ -182,6 +182,20 @@ TEST(Order, WithoutADiskTheBarrierIsAcknowledgedAllTheSame) {
     EXPECT_EQ(world.ack_packets(), (std::vector<Packet>{Packet::NegAck, Packet::BarrierAck}));
 }
 
+// The peer has not heard yet that this disk is no copy: it must not think that its write has one here.
+TEST(Order, AStaleDiskRefusesAndMarksWhatItIsSent) {
+    PeerWorld world;
+    world.volume().stale = true;
+    auto packet = world.encode_write(0, {.start = 4096});
+    EXPECT_EQ(world.io.on_write_announced(packet.frame()).value(), BulkVerdict::Discard);
+    ASSERT_TRUE(world.io.on_write(packet.frame(), nullptr));
+    EXPECT_EQ(world.ack_packets(), std::vector<Packet>{Packet::NegAck});
+    EXPECT_EQ(world.volume().marked, (Ranges{{4096, 4096}}));
+    world.take_io();
+    EXPECT_TRUE(world.running.empty());
+    EXPECT_EQ(world.requests.in_use(), 0u);
+}
+
 // The disk comes between a payload's announcement, when it was discarded, and
 // its end; or goes.
 TEST(Order, TheDiskChangesWhileAPayloadIsOnItsWay) {

@@ -110,6 +110,7 @@ class Node final : public PeerVolume, public ResyncListener {
 
     // PeerVolume
     bool peer_may_write() const override { return may_write; }
+    bool takes_replicated_writes() const override { return may_write; }
     bool peer_may_read() const override { return may_read; }
     bool is_syncing() const override { return resync.is_running(); }
     bool peer_has_no_disk() const override { return false; }
