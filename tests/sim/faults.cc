@@ -92,6 +92,15 @@ void spread(Options& o, Rng& r) {
     o.large = 0;
 }
 
+// A guest that commits: few at a time, and a flush behind them, again and again.
+void commits(Options& o, Rng& r) {
+    o.protocol = DRBD_PROTOCOL_C;
+    o.volumes = 1;
+    o.reads = o.flushes = 0;
+    o.depth = static_cast<unsigned>(1 + r.below(2));
+    o.commit_every = static_cast<unsigned>(1 + r.below(3));
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -141,6 +150,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         crowd(o, r);
     if (kinds & kFaultSpread)
         spread(o, r);
+    if (kinds & kFaultCommits)
+        commits(o, r);
     if (kinds & kFaultStuck)
         o.stuck_io = 0.003;
     if (kinds & kFaultFailover)

@@ -21,7 +21,7 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
-    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512,  // only when named
+    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultCommits = 1024,  // only when named
 };
 
 struct Options {
@@ -55,6 +55,7 @@ struct Options {
     Time think = 200, pause = 0;      // between two requests; sometimes a longer one
     bool waits_for_sync = true;       // for the first resync
     double reads = 0.2, flushes = 0.05, fua = 0.05, zeroes = 0.03, discards = 0.03, large = 0.05;
+    unsigned commit_every = 0;        // so many requests are followed by a flush
     double whole_blocks = 0.8;        // requests that are
     double near_spots = 0.85;
     unsigned hot_spots = 4, spot_sectors = 64;

@@ -133,7 +133,9 @@ void Guest::choose(GuestRequest& r) {
     const Options& o = world_.options();
     r.volume = static_cast<unsigned>(random_.below(o.volumes));
     const double kind = static_cast<double>(random_.below(1000000)) / 1e6;
-    if (kind < o.flushes) {
+    const bool commit = o.commit_every != 0 && ++uncommitted_ > o.commit_every;
+    if (commit || kind < o.flushes) {
+        uncommitted_ = 0;
         r.kind = DRBD_REQUEST_FLUSH;
         return;
     }

@@ -69,7 +69,7 @@ class Guest {
     bool lost_promises_ = false;
     bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
     int host_ = -1;
-    unsigned in_flight_ = 0;
+    unsigned in_flight_ = 0, uncommitted_ = 0;
     uint64_t stint_ = 0;
     uint64_t next_write_id_ = 1;
     uint64_t started_ = 0, writes_completed_ = 0, failed_ = 0;

@@ -15,6 +15,7 @@ namespace drbd {
 
 DrbdStep GuestIo::begin_flush(Request& request) {
     request.flush_generation = written_generation_;
+    rhythm_.flush_came();
     if (confirms_flushes()) {
         request.flush_epoch = log_.epoch_to_flush();
     } else {

@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "core/metadata/disk.h"
+#include "core/request/flush_rhythm.h"
 #include "core/request/range_lock.h"
 #include "core/request/request.h"
 #include "core/request/transfer_log.h"
@@ -315,6 +316,7 @@ class GuestIo {
     bool lost_writes_ = false;            // completed ones are on no copy that can be made stable
     bool owes_loss_ = false;              // the peer's was lost with some, and no flush has said so since
     Request* running_flush_ = nullptr;
+    FlushRhythm rhythm_;
     GuestIoCounters counters_;
 };
 

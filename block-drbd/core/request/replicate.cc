@@ -153,8 +153,10 @@ void GuestIo::send_write(Request& request, const Shape& shape) {
     counters_.sent_writes++;
     counters_.sent_bytes += request.bytes();
     log_.add(request);
-    // The guest waits for the confirmation, so nothing is gained by waiting.
-    if (peer.needs_confirmation && !log_.is_closed(peer.epoch))
+    rhythm_.write_sent();
+    // The guest waits for the confirmation, or soon will: nothing is gained by waiting.
+    const bool ends_epoch = peer.needs_confirmation || (rhythm_.flush_is_next() && confirms_flushes());
+    if (ends_epoch && !log_.is_closed(peer.epoch))
         log_.close_epoch();
 }
 

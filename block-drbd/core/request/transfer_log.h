@@ -9,8 +9,8 @@
 // When an epoch ends.  Under A and B: before a write of it completes to the
 // guest, so that nothing that depends on it shares its epoch.  Under C a write
 // that completes is on both images already, and what a guest wants ordered
-// across a loss of power it flushes; so the epoch ends with a flush, after
-// max-epoch-size packets, when the activity log, the pool of requests or a
+// across a loss of power it flushes; so the epoch ends with a flush, or just
+// before one that is expected (flush_rhythm.h), after max-epoch-size packets, when the activity log, the pool of requests or a
 // demotion waits for it, and after a tenth of a second.  Each end costs the
 // peer a flush of its disk (docs/decisions/0014-epochs.md).
 // Invariants: a P_BARRIER closes at least one write and follows all its packets;

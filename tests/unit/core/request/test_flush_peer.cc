@@ -52,6 +52,61 @@ TEST_F(FlushBoth, WaitsForImageAndConfirmationInEitherOrder) {
     }
 }
 
+// A guest that flushes after each second write: in time P_BARRIER goes with the second.
+TEST_F(FlushBoth, ARhythmEndsTheEpochBeforeTheFlush) {
+    RequestWorld& w = c();
+    const auto transaction = [&w](unsigned writes) {
+        unsigned barriers = 0;
+        for (unsigned i = 0; i < writes; i++) {
+            GuestWrite& g = w.write(4096 * i, 4096);
+            w.local_done(g, 0);
+            for (const Sent& s : w.take()) {
+                barriers += s.packet == Packet::Barrier;
+                s.packet == Packet::Data ? w.ack(s) : w.confirm(s);
+            }
+            EXPECT_EQ(g.result, 0);
+        }
+        GuestWrite& f = w.flush();
+        w.local_done(f);
+        for (const Sent& s : w.take())
+            w.confirm(s);
+        EXPECT_EQ(f.result, 0);
+        return barriers;
+    };
+    for (unsigned i = 0; i < FlushRhythm::kEqualIntervals; i++)
+        EXPECT_EQ(transaction(2), 0u) << i;
+    EXPECT_EQ(transaction(2), 1u);
+    EXPECT_EQ(transaction(5), 1u) << "a wrong guess, once";
+    for (unsigned i = 0; i < FlushRhythm::kEqualIntervals; i++)
+        EXPECT_EQ(transaction(2), 0u) << i;
+    EXPECT_EQ(transaction(2), 1u);
+}
+
+// The flush that comes while the confirmation is under way sends nothing and waits for it.
+TEST_F(FlushBoth, AnExpectedFlushWaitsForTheBarrierThatWasSent) {
+    RequestWorld& w = c();
+    for (unsigned i = 0; i < FlushRhythm::kEqualIntervals; i++) {
+        written(w, 0);
+        GuestWrite& f = w.flush();
+        w.local_done(f);
+        w.confirm(w.take().at(0));
+        ASSERT_EQ(f.result, 0);
+    }
+    GuestWrite& g = w.write(0, 4096);
+    w.local_done(g, 0);
+    const std::vector<Sent> sent = w.take();
+    ASSERT_EQ(sent.size(), 2u);
+    ASSERT_EQ(sent[1].packet, Packet::Barrier);
+    w.ack(sent[0]);
+    EXPECT_EQ(g.result, 0);
+    GuestWrite& f = w.flush();
+    w.local_done(f);
+    EXPECT_TRUE(w.take().empty());
+    EXPECT_FALSE(f.result);
+    w.confirm(sent[1]);
+    EXPECT_EQ(f.result, 0);
+}
+
 TEST_F(FlushBoth, AnInconsistentPeerIsNoCopyToGoOnWith) {
     RequestWorld& w = c();
     written(w, 0);
