@@ -96,7 +96,7 @@ struct Ack {
 class PeerWorld : public PeerRangeWaiter {
   public:
     // PeerRequests and PeerIo know each other.
-    struct Parts : PeerRequestOwner {
+    struct Parts final : PeerRequestOwner {
         explicit Parts(Link& link) : requests(*this), io(link, requests) {}
         void on_peer_io_done(PeerRequest& request) override { io.on_peer_io_done(request); }
         PeerRequests requests;
