@@ -21,7 +21,9 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
-    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512,  // only when named
+    // Only when named.
+    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
+    kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultStill = 65536, kFaultDrip = 131072,
 };
 
 struct Options {
@@ -57,12 +59,17 @@ struct Options {
     double reads = 0.2, flushes = 0.05, fua = 0.05, zeroes = 0.03, discards = 0.03, large = 0.05;
     double whole_blocks = 0.8;        // requests that are
     double near_spots = 0.85;
+    bool at_borders = false;          // of extents of the activity log
     unsigned hot_spots = 4, spot_sectors = 64;
     uint64_t requests = 2000;
     // What goes wrong: mean time between two of a kind, 0: never.
     Time kill_every = 0, power_every = 0, freeze_every = 0, cut_every = 0, stall_every = 0, partition_every = 0;
     double both_at_once = 0.05;
     Time failover_every = 0, command_every = 0;
+    unsigned commands = 0;            // which ones (bits, as in Admin::command()); 0: all
+    bool hasty = false;               // promotes while the other is Primary
+    Time down_most = 0;               // after a death; 0: as chance has it
+    uint64_t stall_factor = 1;        // stalls last so many times as long
 };
 
 constexpr uint64_t kRequestsPerPause = 40;
@@ -81,6 +88,7 @@ class Faults {
   private:
     void every(Time mean, Source source, void (Faults::*what)());
     void kill();
+    void stay_down(int host, Time time);
     void power();
     void freeze();
     void cut();

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "checkers/equal_images.h"
+#include "checkers/fresh_connection.h"
 #include "checkers/resync_result.h"
 #include "checkers/survivor_order.h"
 
@@ -274,7 +275,8 @@ void World::on_disk_error(int host) {
 }
 
 void World::on_metadata_written(Node& node, unsigned volume) {
-    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_); !wrong.empty())
+    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_, direction_.is_forced(node.host()));
+        !wrong.empty())
         complain(wrong);
     if (steps_[node.host()][volume].has_changed()) {
         superblock_changed_ = true;
@@ -286,6 +288,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     const int host = node.host();
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
+        complain(wrong);
+    if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty())
         complain(wrong);
     // Bitmaps, superblocks and data go different ways now.
     if (std::strcmp(change.field, "connection") == 0)

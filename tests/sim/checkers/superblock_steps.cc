@@ -12,6 +12,7 @@ namespace {
 using metafmt::Uuids;
 
 constexpr uint64_t kJustCreated = 4;
+constexpr uint64_t kSyncUuidOffset = 0x0001'0000'0000'0000;
 constexpr unsigned kStepsMax = 3;
 
 bool same(uint64_t a, uint64_t b) { return (a | 1) == (b | 1); }
@@ -64,10 +65,21 @@ bool reaches(const Uuids& from, const Uuids& to, bool inconsistent, bool own, un
         if (reaches(pushed(from, fresh), to, inconsistent, true, steps - 1))
             return true;
     }
+    if (reaches(pushed(from, 0), to, inconsistent, own, steps - 1))
+        return true;
+    // The first sync was skipped.
+    Uuids skipped = from;
+    skipped.bitmap = 0;
+    if (same(from.bitmap, kJustCreated) && reaches(skipped, to, inconsistent, own, steps - 1))
+        return true;
+    // A resync that the target did not hear of.  Only its identifier is forgotten,
+    // which is made of the generation that the bitmap counted from.
+    if (!same((from.history[0] & ~1ull) + kSyncUuidOffset, from.bitmap))
+        return false;
     Uuids undone = from;
     undone.bitmap = from.history[0];
     undone.history[0] = from.history[1];
-    return reaches(pushed(from, 0), to, inconsistent, own, steps - 1) || reaches(undone, to, inconsistent, own, steps - 1);
+    return reaches(undone, to, inconsistent, own, steps - 1);
 }
 
 std::string text_of(const MetadataView& m) {
@@ -92,7 +104,7 @@ bool marks_everything(const Disk& disk, View view, const MetadataView& metadata)
 
 }  // namespace
 
-std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors) {
+std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors, bool is_forced) {
     const MetadataView before = last_;
     const MetadataView now = read_superblock(disk, View::Current);
     last_ = now;
@@ -109,6 +121,9 @@ std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors) {
         return "";
     // An outdated copy among two is called Inconsistent as it stands (decision 0020).
     const bool was_outdated = before.disk_state() == DiskState::Outdated;
+    if (was_outdated && !is_forced && now.disk_state() == DiskState::UpToDate && now.superblock.flags.has(metafmt::MdFlag::PrimaryInd) &&
+        same(now.superblock.uuids.bitmap, before.superblock.uuids.current))
+        return "superblock_steps: an outdated disk begins a generation as a Primary's, and nobody has forced that: " + step;
     if (!before.is_inconsistent() && !was_outdated && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
         return "superblock_steps: Inconsistent, with the old generation and blocks that are not marked: " + step;
     if (has_full_sync(before) && !has_full_sync(now) && !marks_everything(disk, View::Stable, now))
