@@ -168,27 +168,18 @@ void narrow(Options& o, Rng& r) {
     o.link.window = 1 << 20;
 }
 
-// A stream that stands still for long, with a peer that lives; and drains.
-void still(Options& o, Rng& r) {
-    o.protocol = DRBD_PROTOCOL_C;
-    o.timeout = 60;
-    o.ko_count = 7;
-    o.drain_timeout = 10;
-    o.stall_every = 3 * kSecond;
-    o.stall_factor = 10;
-    o.commands = 1u << 8;
-    o.command_every = r.between(kSecond, 3 * kSecond);
-    o.pause = 200 * kSecond * o.depth * kRequestsPerPause / (o.requests + 1);
-}
-
-// A line so slow that most cuts meet a packet that is half there.
+// Full resyncs over a line so slow that many cuts meet a packet that is half there.
 void drip(Options& o, Rng& r) {
-    o.image_bytes = (1 + r.below(4)) << 20;
-    o.large = 0.3;
+    o.image_bytes = 1 << 20;
+    o.large = 0.7;
+    o.skip_initial_sync = true;
+    o.commands = 1u << 3 | 1u << 4;
+    o.command_every = r.between(kSecond, 3 * kSecond);
     o.zeroes = o.discards = 0;
     o.waits_for_sync = false;
-    o.link.window = 4096;
-    o.link.latency = (5 + r.below(20)) * kMillisecond;
+    o.volumes = 1;
+    o.link.window = 8192;
+    o.link.latency = (1 + r.below(5)) * kMillisecond;
     o.small_reads = 0.5;
     o.cut_every = r.between(500 * kMillisecond, 2 * kSecond);
     o.think = r.below(50 * kMillisecond);
@@ -251,7 +242,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         o.command_every = f.command_every;
     static constexpr struct { FaultKind kind; void (*world)(Options&, Rng&); } kWorlds[] = {
         {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay}, {kFaultRelapse, relapse},
-        {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultStill, still}, {kFaultDrip, drip},
+        {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)
@@ -340,7 +331,7 @@ void Faults::stall() {
     if (ends.empty())
         return;
     const Time time = random_.chance(0.8) ? random_.below(300 * kMillisecond) : random_.below(20 * kSecond);
-    world_.net().stall(ends[random_.below(ends.size())], world_.queue().now() + time * world_.options().stall_factor);
+    world_.net().stall(ends[random_.below(ends.size())], world_.queue().now() + time);
 }
 
 void Faults::partition() {

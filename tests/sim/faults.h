@@ -23,7 +23,7 @@ enum FaultKind : unsigned {
     kFaultFailover = 64, kFaultAll = 127,
     // Only when named.
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
-    kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultStill = 65536, kFaultDrip = 131072,
+    kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536,
 };
 
 struct Options {
@@ -69,7 +69,6 @@ struct Options {
     unsigned commands = 0;            // which ones (bits, as in Admin::command()); 0: all
     bool hasty = false;               // promotes while the other is Primary
     Time down_most = 0;               // after a death; 0: as chance has it
-    uint64_t stall_factor = 1;        // stalls last so many times as long
 };
 
 constexpr uint64_t kRequestsPerPause = 40;
