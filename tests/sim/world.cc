@@ -275,8 +275,9 @@ void World::on_disk_error(int host) {
 }
 
 void World::on_metadata_written(Node& node, unsigned volume) {
-    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_, direction_.is_forced(node.host()));
-        !wrong.empty())
+    const SuperblockSteps::Circumstances circumstances = {.has_errors = has_disk_errors_, .is_forced = direction_.is_forced(node.host()),
+                                                          .has_old_peer = options_.version_max < 96};
+    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), circumstances); !wrong.empty())
         complain(wrong);
     if (steps_[node.host()][volume].has_changed()) {
         superblock_changed_ = true;

@@ -25,9 +25,14 @@ namespace drbd::sim {
 
 class SuperblockSteps {
   public:
-    // The node has written metadata, or has died: then nothing is checked.  Forced:
-    // somebody has said that this data is good.
-    std::string on_written(const Disk& disk, bool has_errors, bool is_forced);
+    struct Circumstances {
+        bool has_errors;    // disks report some
+        bool is_forced;     // somebody has said that this data is good
+        bool has_old_peer;  // below protocol 96 a start is undone by its place alone
+    };
+
+    // The node has written metadata, or has died: then nothing is checked.
+    std::string on_written(const Disk& disk, const Circumstances& circumstances);
     void on_process_died(const Disk& disk) { last_ = read_superblock(disk, View::Current); }
 
     // The last write made another superblock.
