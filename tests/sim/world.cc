@@ -201,6 +201,8 @@ void World::check_rest() {
             complain(std::string("at_rest: on ") + "AB"[node->host()] + " " + left);
     }
     check_as_if_crashed();
+    if (!complaint_for_the_end_.empty())
+        complain(complaint_for_the_end_);
     over_ = true;
 }
 
@@ -290,8 +292,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
         complain(wrong);
-    if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty())
-        complain(wrong);
+    if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty() && complaint_for_the_end_.empty())
+        complaint_for_the_end_ = wrong;
     // Bitmaps, superblocks and data go different ways now.
     if (std::strcmp(change.field, "connection") == 0)
         dense_until_ = queue_.events() + 120;
