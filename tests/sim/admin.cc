@@ -182,7 +182,7 @@ void Admin::tend_role(int h) {
     Node& other = world_.node(1 - h);
     const bool should = h == primary_ && victim_ != h;
     if (should && !node.is_primary()) {
-        if (are_reachable() && other.is_primary())
+        if (are_reachable() && other.is_primary() && !world_.options().hasty)
             return;  // first that one goes
         host_[h].forced = needs_force(h);
         host_[h].promotion = node.set_role(true, host_[h].forced);
@@ -300,6 +300,14 @@ void Admin::fail_over() {
     primary_ = 1 - primary_;
 }
 
+// Where the world has few of them: the next one that it has.
+uint64_t Admin::wanted_command(uint64_t drawn) const {
+    const unsigned wanted = world_.options().commands;
+    while (wanted != 0 && !(wanted >> drawn & 1))
+        drawn = (drawn + 1) % 10;
+    return drawn;
+}
+
 void Admin::command() {
     if (!ever_well_)
         return;
@@ -310,7 +318,7 @@ void Admin::command() {
         return;
     const Time soon = world_.queue().now() + random_.exponential(3 * kSecond);
     gave_commands_ = true;
-    switch (random_.below(10)) {
+    switch (wanted_command(random_.below(10))) {
     case 0:
     case 1:
         host_[h].keep_apart_until = soon;

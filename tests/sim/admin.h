@@ -61,6 +61,7 @@ class Admin {
     void meet_anew();
     void fail_over();
     void command();
+    uint64_t wanted_command(uint64_t drawn) const;
     bool are_reachable() const;
     bool is_up_to_date(int host) const;
     bool needs_force(int host) const;

@@ -2,6 +2,8 @@
 // What goes wrong (faults.h), and how often.
 #include "faults.h"
 
+#include <algorithm>
+
 #include "world.h"
 
 namespace drbd::sim {
@@ -101,6 +103,97 @@ void commits(Options& o, Rng& r) {
     o.commit_every = static_cast<unsigned>(1 + r.below(3));
 }
 
+// As spread(), and each write ends an extent or goes on into the next one.
+void borders(Options& o, Rng& r) {
+    spread(o, r);
+    o.at_borders = true;
+}
+
+// The disks are taken away and come back while the guest reads and writes: a
+// Primary that reads what it lacks from its peer.
+void away(Options& o, Rng& r) {
+    crowd(o, r);
+    o.reads = 0.4;
+    o.waits_for_sync = true;
+    o.commands = 1u << 6;
+    o.command_every = r.between(kSecond, 4 * kSecond);
+    o.pause = 2 * kSecond;
+}
+
+// The role goes to and fro, sometimes before the other has left it, between
+// nodes whose disks are slow.
+void relay(Options& o, Rng& r) {
+    o.image_bytes = (1 + r.below(4)) << 20;
+    o.internal = false;
+    o.waits_for_sync = true;
+    o.hasty = r.chance(0.5);
+    o.failover_every = r.between(500 * kMillisecond, 3 * kSecond);
+    o.disk_latency = (1 + r.below(20)) * kMillisecond;
+    o.flushes = 0.02;
+    o.large = 0;
+    o.depth = static_cast<unsigned>(4 + r.below(12));
+    if (o.command_every != 0) {
+        o.command_every = r.between(500 * kMillisecond, 3 * kSecond);
+        o.commands = 1u << 0 | 1u << 5;
+    }
+}
+
+// Who has died comes back soon, and dies again before it has recovered; the
+// administrator has disks invalidated.
+void relapse(Options& o, Rng& r) {
+    o.image_bytes = (1 + r.below(4)) << 20;
+    o.internal = false;
+    o.both_at_once = 0.3;
+    o.down_most = 100 * kMillisecond;
+    o.disk_latency = (1 + r.below(20)) * kMillisecond;
+    for (Time* every : {&o.kill_every, &o.power_every})
+        if (*every != 0)
+            *every = r.between(500 * kMillisecond, 3 * kSecond);
+    if (o.command_every != 0) {
+        o.command_every = r.between(300 * kMillisecond, kSecond);
+        o.commands = 1u << 3 | 1u << 4;
+    }
+}
+
+// Disks that fail often, and are kept.
+void failing(Options& o, Rng& r) {
+    o.image_bytes = (1 + r.below(4)) << 20;
+    o.write_error = 0.02;
+    o.flush_error = r.chance(0.3) ? 0.02 : 0;
+    o.read_error = r.chance(0.3) ? 0.02 : 0;
+    o.depth = static_cast<unsigned>(4 + r.below(12));
+    o.disk_latency = (1 + r.below(10)) * kMillisecond;
+    o.waits_for_sync = true;
+}
+
+// More data under way than the peer's buffers may hold.
+void narrow(Options& o, Rng& r) {
+    o.max_buffers = static_cast<unsigned>(32 + r.below(200));
+    o.image_bytes = 16ull << 20;
+    o.large = 0.7;
+    o.depth = static_cast<unsigned>(16 + r.below(16));
+    o.think = r.below(2 * kMillisecond);
+    o.disk_latency = (5 + r.below(20)) * kMillisecond;
+    o.link.window = 1 << 20;
+}
+
+// Full resyncs over a line so slow that many cuts meet a packet that is half there.
+void drip(Options& o, Rng& r) {
+    o.image_bytes = 1 << 20;
+    o.large = 0.7;
+    o.skip_initial_sync = true;
+    o.commands = 1u << 3 | 1u << 4;
+    o.command_every = r.between(kSecond, 3 * kSecond);
+    o.zeroes = o.discards = 0;
+    o.waits_for_sync = false;
+    o.volumes = 1;
+    o.link.window = 8192;
+    o.link.latency = (1 + r.below(5)) * kMillisecond;
+    o.small_reads = 0.5;
+    o.cut_every = r.between(500 * kMillisecond, 2 * kSecond);
+    o.think = r.below(50 * kMillisecond);
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -158,6 +251,13 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         o.failover_every = f.failover_every;
     if (kinds & kFaultAdmin)
         o.command_every = f.command_every;
+    static constexpr struct { FaultKind kind; void (*world)(Options&, Rng&); } kWorlds[] = {
+        {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay}, {kFaultRelapse, relapse},
+        {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
+    };
+    for (const auto& row : kWorlds)
+        if (kinds & row.kind)
+            row.world(o, r);
     // A guest that fails over needs time to do so.
     return o;
 }
@@ -198,7 +298,7 @@ void Faults::kill() {
     const bool both = random_.chance(world_.options().both_at_once);
     for (int i = 0; i < 2; i++)
         if (i == h || both) {
-            world_.admin().stay_down(i, world_.queue().now() + random_.exponential(random_.chance(0.5) ? 100 * kMillisecond : 5 * kSecond));
+            stay_down(i, random_.exponential(random_.chance(0.5) ? 100 * kMillisecond : 5 * kSecond));
             world_.node(i).kill();
         }
 }
@@ -208,9 +308,14 @@ void Faults::power() {
     const bool both = random_.chance(world_.options().both_at_once);
     for (int i = 0; i < 2; i++)
         if (i == h || both) {
-            world_.admin().stay_down(i, world_.queue().now() + random_.exponential(5 * kSecond));
+            stay_down(i, random_.exponential(5 * kSecond));
             world_.node(i).lose_power();
         }
+}
+
+void Faults::stay_down(int host, Time time) {
+    const Time most = world_.options().down_most;
+    world_.admin().stay_down(host, world_.queue().now() + (most != 0 ? std::min(time, most) : time));
 }
 
 void Faults::freeze() {

@@ -21,7 +21,9 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
-    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultCommits = 1024,  // only when named
+    // Only when named.
+    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
+    kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072,
 };
 
 struct Options {
@@ -58,12 +60,16 @@ struct Options {
     unsigned commit_every = 0;        // so many requests are followed by a flush
     double whole_blocks = 0.8;        // requests that are
     double near_spots = 0.85;
+    bool at_borders = false;          // of extents of the activity log
     unsigned hot_spots = 4, spot_sectors = 64;
     uint64_t requests = 2000;
     // What goes wrong: mean time between two of a kind, 0: never.
     Time kill_every = 0, power_every = 0, freeze_every = 0, cut_every = 0, stall_every = 0, partition_every = 0;
     double both_at_once = 0.05;
     Time failover_every = 0, command_every = 0;
+    unsigned commands = 0;            // which ones (bits, as in Admin::command()); 0: all
+    bool hasty = false;               // promotes while the other is Primary
+    Time down_most = 0;               // after a death; 0: as chance has it
 };
 
 constexpr uint64_t kRequestsPerPause = 40;
@@ -82,6 +88,7 @@ class Faults {
   private:
     void every(Time mean, Source source, void (Faults::*what)());
     void kill();
+    void stay_down(int host, Time time);
     void power();
     void freeze();
     void cut();

@@ -3,6 +3,7 @@
 #include "guest.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "checkers/completed_writes.h"
 #include "checkers/metadata_view.h"
@@ -20,6 +21,18 @@ Guest::Guest(World& world, Rng random) : world_(world), random_(random) {
     for (unsigned i = 0; i < o.hot_spots; i++)
         hot_.push_back(random_.next());
 }
+
+namespace {
+
+constexpr uint64_t kExtentSectors = 8192;  // of the activity log
+
+std::string hex_of(uint64_t uuid) {
+    char text[20];
+    std::snprintf(text, sizeof text, "%016llX", static_cast<unsigned long long>(uuid));
+    return text;
+}
+
+}  // namespace
 
 // ---------------------------------------------------------------- stints --
 
@@ -82,7 +95,8 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
             const uint64_t value = source.value(View::Current, s);
             if (!history.survived(s, value))
                 return std::string("completed_writes: ") + "AB"[host] + " becomes Primary without what was completed; sector " +
-                       std::to_string(s) + " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
+                       std::to_string(s) + " has write " + std::to_string(value >> 12) + ", and it knows " + hex_of(generation_[volume]) +
+                       ", in which they completed; history" + history.describe(s);
         }
     return "";
 }
@@ -153,7 +167,9 @@ void Guest::choose(GuestRequest& r) {
     const uint64_t align = random_.chance(o.whole_blocks) ? 8 : 1;
     r.sectors = std::max(r.sectors / align * align, align);
     const uint64_t spot = hot_[random_.below(hot_.size())] % size;
-    const uint64_t start = random_.chance(o.near_spots) ? spot + random_.below(o.spot_sectors) : random_.below(size);
+    uint64_t start = random_.chance(o.near_spots) ? spot + random_.below(o.spot_sectors) : random_.below(size);
+    if (o.at_borders)
+        start = (start / kExtentSectors + 1) * kExtentSectors - 8 + start % 8;
     r.sector = std::min(start / align * align, (size - std::min(r.sectors, size)) / align * align);
     if (r.kind != DRBD_REQUEST_READ && random_.chance(o.fua))
         r.flags |= DRBD_REQUEST_FUA;
@@ -286,9 +302,10 @@ void Guest::flush_ended(unsigned volume, const GuestRequest& r) {
     std::vector<Written>& waiting = unflushed_[volume];
     size_t covered = 0;
     for (; covered < waiting.size() && waiting[covered].ended < r.issued; covered++) {
-        const std::string wrong =
-            check_completed(histories_[volume], waiting[covered], disks, world_.options().protocol, View::Stable);
-        if (!wrong.empty() && !has_no_disk(volume)) {
+        // Without a disk it is on the peer's, which the own one, as it was, may know.
+        const DrbdProtocol protocol = has_no_disk(volume) ? DRBD_PROTOCOL_A : world_.options().protocol;
+        const std::string wrong = check_completed(histories_[volume], waiting[covered], disks, protocol, View::Stable);
+        if (!wrong.empty()) {
             world_.complain(wrong);
             return;
         }

@@ -62,8 +62,9 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
     static const struct { const char* name; unsigned kind; } names[] = {
         {"none", 0}, {"kill", kFaultKill}, {"cut", kFaultCut}, {"power", kFaultPower}, {"disk", kFaultDisk},
         {"freeze", kFaultFreeze}, {"admin", kFaultAdmin}, {"failover", kFaultFailover}, {"all", kFaultAll},
-        {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread},
-        {"commits", kFaultCommits},
+        {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread}, {"borders", kFaultBorders},
+        {"away", kFaultAway}, {"relay", kFaultRelay}, {"relapse", kFaultRelapse}, {"failing", kFaultFailing}, {"narrow", kFaultNarrow},
+        {"drip", kFaultDrip}, {"commits", kFaultCommits},
     };
     kinds = 0;
     size_t at = 0;
@@ -93,8 +94,8 @@ void usage() {
         "  --seconds S    end after this time, whatever --seeds says\n"
         "  --jobs N       processes at a time (1)\n"
         "  --requests N   of the guest, in each run (2000)\n"
-        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all); and stuck, crowd, spread,\n"
-        "                 commits\n"
+        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all);\n"
+        "                 and stuck, crowd, spread, borders, away, relay, relapse, failing, narrow, drip, commits\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"

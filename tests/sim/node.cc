@@ -100,6 +100,7 @@ void Node::die() {
         std::free(buffer);
     buffers_.clear();
     lent_bytes_ = 0;
+    peer_io_in_flight_ = 0;
     drains_ = 0;
     requests_.clear();
     request_order_.clear();

@@ -105,6 +105,7 @@ class Node final : public LinkUser {
     size_t requests_in_flight() const { return requests_.size(); }
     bool is_drained() const { return drains_ != 0; }
     uint64_t lent_bytes() const { return lent_bytes_; }  // buffers that the core has, or is about to get
+    unsigned peer_io_in_flight() const { return peer_io_in_flight_; }
     Time oldest_request() const;  // when it began; now if there is none
 
     DrbdVolumeStatus status(unsigned volume) const;
@@ -208,6 +209,7 @@ class Node final : public LinkUser {
     std::vector<GuestRequest*> request_order_;
     std::unordered_map<void*, size_t> buffers_;
     uint64_t lent_bytes_ = 0;
+    unsigned peer_io_in_flight_ = 0;
     unsigned drains_ = 0;
     std::map<uint64_t, Operation> operations_;
     std::string refusal_;

@@ -151,11 +151,13 @@ void Node::peer_io(const DrbdPeerIo& io) {
         }
         write = disk.write_values(io.offset / 512, std::move(values), io.fua);
     }
+    peer_io_in_flight_++;
     later(io_time(), [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position, {}); });
 }
 
 void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position, std::vector<uint64_t> values) {
     Disk& disk = disks_[io.volume];
+    peer_io_in_flight_--;
     int result = 0;
     void* buffer = nullptr;
     switch (io.kind) {

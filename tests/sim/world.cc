@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "checkers/equal_images.h"
+#include "checkers/fresh_connection.h"
 #include "checkers/resync_result.h"
 #include "checkers/survivor_order.h"
 
@@ -200,6 +201,8 @@ void World::check_rest() {
             complain(std::string("at_rest: on ") + "AB"[node->host()] + " " + left);
     }
     check_as_if_crashed();
+    if (!complaint_for_the_end_.empty())
+        complain(complaint_for_the_end_);
     over_ = true;
 }
 
@@ -274,7 +277,9 @@ void World::on_disk_error(int host) {
 }
 
 void World::on_metadata_written(Node& node, unsigned volume) {
-    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), has_disk_errors_); !wrong.empty())
+    const SuperblockSteps::Circumstances circumstances = {.has_errors = has_disk_errors_, .is_forced = direction_.is_forced(node.host()),
+                                                          .has_old_peer = options_.version_max < 96};
+    if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), circumstances); !wrong.empty())
         complain(wrong);
     if (steps_[node.host()][volume].has_changed()) {
         superblock_changed_ = true;
@@ -287,6 +292,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
         complain(wrong);
+    if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty() && complaint_for_the_end_.empty())
+        complaint_for_the_end_ = wrong;
     // Bitmaps, superblocks and data go different ways now.
     if (std::strcmp(change.field, "connection") == 0)
         dense_until_ = queue_.events() + 120;

@@ -108,6 +108,7 @@ class World {
     bool superblock_changed_ = false;
     bool over_ = false, had_disk_faults_ = false, has_disk_errors_ = false;
     std::string complaint_;
+    std::string complaint_for_the_end_;  // unless somebody sees what came of it
 };
 
 }  // namespace drbd::sim

@@ -53,7 +53,9 @@ void Volume::new_generation_if_alone(const State& before) {
     // The guest, here or there, has no other disk, and the peer's may come back in this generation.
     const bool serves_alone = before.disk != UpToDate && now.disk == UpToDate && primary &&
                               now.peer_disk < Inconsistent;
-    if (((lost || worse) && primary) || diskless_primary || serves_alone)
+    // A target that had everything, and lost its source before its superblock said so.
+    const bool done_alone = before.disk == Inconsistent && now.disk == UpToDate && now.role == Role::Primary && !is_connected();
+    if (((lost || worse) && primary) || diskless_primary || serves_alone || done_alone)
         make_generation();
 }
 

@@ -2,12 +2,15 @@
 // The checker of bounds.h.
 #include "checkers/bounds.h"
 
+#include <cstring>
+
 #include "node.h"
 
 namespace drbd::sim {
 
 namespace {
 
+constexpr Time kLeftMax = 20 * kSecond;  // metadata may be written for them
 constexpr uint64_t kPacketsMax = 4096;
 constexpr uint64_t kMemoryMax = 64ull << 20;  // of a volume: the bitmap of a small image, a log, buffers
 // A packet's payload may be in the way to the core or back from it.
@@ -27,14 +30,23 @@ std::string Bounds::check(Node& node, Time now) {
     else if (now > drained_since_ + drain_limit_)
         return "bounds: " + std::to_string(node.requests_in_flight()) + " requests of a drained node are not over after " +
                std::to_string((now - drained_since_) / kSecond) + " s";
-    if (!node.is_running())
+    if (!node.is_running()) {
+        left_since_ = 0;
         return "";
+    }
     const DrbdResourceStatus r = node.resource_status();
     const DrbdConnectionStatus c = node.connection_status();
     if (r.requests_in_use > r.requests_max)
         return too_much("requests of the guest", r.requests_in_use, r.requests_max);
     if (c.peer_requests > c.peer_requests_max + 2 * DRBD_MAX_VOLUMES)
         return too_much("requests of the peer", c.peer_requests, c.peer_requests_max + 2 * DRBD_MAX_VOLUMES);
+    const bool is_apart = std::strcmp(c.state, "WFConnection") == 0 || std::strcmp(c.state, "Unconnected") == 0;
+    if (!is_apart || c.peer_requests == 0 || node.peer_io_in_flight() != 0 || node.is_frozen() || node.is_drained())
+        left_since_ = 0;
+    else if (left_since_ == 0)
+        left_since_ = now;
+    else if (now > left_since_ + kLeftMax)
+        return "bounds: " + std::to_string(c.peer_requests) + " requests of a peer that is lost, and nothing is done for them";
     // One alone may be larger than all that is allowed.
     const uint64_t bytes_max = std::max<uint64_t>(c.peer_request_bytes_max, 2ull << 20);
     if (c.peer_request_bytes > bytes_max)

@@ -4,6 +4,7 @@
 //     send and memory stay within what is configured or was there at the attach
 //   on a drained node the requests in flight end within drain-timeout (by default
 //     ko-count x timeout) and the time that disks and metadata need
+//   requests of a peer that is lost end when the disk has done what it has in hand
 // Verified: by status, and by what the node of the simulation lent to the core.
 // That every request ends at all is the world's own check (liveness).  Not
 // verified: the bounds of single queues inside the core.
@@ -28,6 +29,7 @@ class Bounds {
     Time drain_limit_;
     unsigned max_buffers_;               // 0: the default
     Time drained_since_ = 0;             // running, not frozen, with requests; 0: not
+    Time left_since_ = 0;                // not connected, and nothing in hand for requests of the peer; 0: not
 };
 
 }  // namespace drbd::sim

@@ -12,6 +12,7 @@ namespace {
 using metafmt::Uuids;
 
 constexpr uint64_t kJustCreated = 4;
+constexpr uint64_t kSyncUuidOffset = 0x0001'0000'0000'0000;
 constexpr unsigned kStepsMax = 3;
 
 bool same(uint64_t a, uint64_t b) { return (a | 1) == (b | 1); }
@@ -36,7 +37,7 @@ Uuids pushed(Uuids u, uint64_t bitmap) {
 // Steps that may be repeated before a write.  What is new is taken from where it
 // must have gone.  `own`: this node has made an identifier since the last write,
 // and so will not be a target before the next.
-bool reaches(const Uuids& from, const Uuids& to, bool inconsistent, bool own, unsigned steps) {
+bool reaches(const Uuids& from, const Uuids& to, bool inconsistent, bool own, bool old_peer, unsigned steps) {
     if (same(from, to))
         return true;
     // Always the last one before a write.
@@ -59,15 +60,26 @@ bool reaches(const Uuids& from, const Uuids& to, bool inconsistent, bool own, un
             generation = pushed(from, from.current);
         generation.current = fresh;
         // An Inconsistent disk gets one by the administrator's word alone.
-        if (inconsistent ? same(generation, to) : reaches(generation, to, inconsistent, true, steps - 1))
+        if (inconsistent ? same(generation, to) : reaches(generation, to, inconsistent, true, old_peer, steps - 1))
             return true;
-        if (reaches(pushed(from, fresh), to, inconsistent, true, steps - 1))
+        if (reaches(pushed(from, fresh), to, inconsistent, true, old_peer, steps - 1))
             return true;
     }
+    if (reaches(pushed(from, 0), to, inconsistent, own, old_peer, steps - 1))
+        return true;
+    // The first sync was skipped.
+    Uuids skipped = from;
+    skipped.bitmap = 0;
+    if (same(from.bitmap, kJustCreated) && reaches(skipped, to, inconsistent, own, old_peer, steps - 1))
+        return true;
+    // A resync that the target did not hear of.  Only its identifier is forgotten,
+    // which is made of the generation that the bitmap counted from.
+    if (!old_peer && !same((from.history[0] & ~1ull) + kSyncUuidOffset, from.bitmap))
+        return false;
     Uuids undone = from;
     undone.bitmap = from.history[0];
     undone.history[0] = from.history[1];
-    return reaches(pushed(from, 0), to, inconsistent, own, steps - 1) || reaches(undone, to, inconsistent, own, steps - 1);
+    return reaches(undone, to, inconsistent, own, old_peer, steps - 1);
 }
 
 std::string text_of(const MetadataView& m) {
@@ -92,7 +104,7 @@ bool marks_everything(const Disk& disk, View view, const MetadataView& metadata)
 
 }  // namespace
 
-std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors) {
+std::string SuperblockSteps::on_written(const Disk& disk, const Circumstances& circumstances) {
     const MetadataView before = last_;
     const MetadataView now = read_superblock(disk, View::Current);
     last_ = now;
@@ -103,12 +115,17 @@ std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors) {
         return "";  // made anew, or the first generation: its data is what somebody says
     const std::string step = text_of(before) + " -> " + text_of(now);
     const bool same_generation = same(before.superblock.uuids.current, now.superblock.uuids.current);
-    if (!(has_errors && now.is_inconsistent()) && !reaches(before.superblock.uuids, now.superblock.uuids, now.is_inconsistent(), false, kStepsMax))
+    const bool has_errors = circumstances.has_errors;
+    if (!(has_errors && now.is_inconsistent()) &&
+        !reaches(before.superblock.uuids, now.superblock.uuids, now.is_inconsistent(), false, circumstances.has_old_peer, kStepsMax))
         return "superblock_steps: no rule leads from these identifiers to those: " + step;
     if (has_errors)
         return "";
     // An outdated copy among two is called Inconsistent as it stands (decision 0020).
     const bool was_outdated = before.disk_state() == DiskState::Outdated;
+    if (was_outdated && !circumstances.is_forced && now.disk_state() == DiskState::UpToDate && now.superblock.flags.has(metafmt::MdFlag::PrimaryInd) &&
+        same(now.superblock.uuids.bitmap, before.superblock.uuids.current))
+        return "superblock_steps: an outdated disk begins a generation as a Primary's, and nobody has forced that: " + step;
     if (!before.is_inconsistent() && !was_outdated && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
         return "superblock_steps: Inconsistent, with the old generation and blocks that are not marked: " + step;
     if (has_full_sync(before) && !has_full_sync(now) && !marks_everything(disk, View::Stable, now))

@@ -9,6 +9,7 @@
 //   target            current := sync identifier, no bitmap, history untouched
 //   a start undone, a missed finish: repairs when nodes meet again
 // Disk state: Inconsistent only with a sync identifier, or with every block marked.
+// An outdated disk begins no generation of its own, unless somebody forces it.
 // Full sync: the flag goes when every bit is in the bitmap, stable.
 // Verified: from the bytes of two superblocks that were written one after the
 // other; several changes between two writes are one step.  Not verified: who
@@ -24,8 +25,14 @@ namespace drbd::sim {
 
 class SuperblockSteps {
   public:
+    struct Circumstances {
+        bool has_errors;    // disks report some
+        bool is_forced;     // somebody has said that this data is good
+        bool has_old_peer;  // below protocol 96 a start is undone by its place alone
+    };
+
     // The node has written metadata, or has died: then nothing is checked.
-    std::string on_written(const Disk& disk, bool has_errors);
+    std::string on_written(const Disk& disk, const Circumstances& circumstances);
     void on_process_died(const Disk& disk) { last_ = read_superblock(disk, View::Current); }
 
     // The last write made another superblock.

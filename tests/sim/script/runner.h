@@ -82,6 +82,8 @@ class Runner {
     void begin_request(const Words&);
     void wait_for_requests(const Words&);
     void expect(const Words&);
+    void drain(const Words&);
+    void undrain(const Words&);
     void stall(const Words&);
     void compare(const Words&);
     void run_for(const Words&);

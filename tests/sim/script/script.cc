@@ -54,7 +54,7 @@ bool set(Script& script, const std::string& key, const std::string& value) {
     static const struct { const char* key; unsigned Options::*member; } numbers[] = {
         {"volumes", &Options::volumes}, {"version", &Options::version_max}, {"timeout", &Options::timeout},
         {"ping-timeout", &Options::ping_timeout}, {"ping-int", &Options::ping_int}, {"connect-int", &Options::connect_int},
-        {"ko-count", &Options::ko_count}, {"max-epoch-size", &Options::max_epoch_size}, {"max-requests", &Options::max_requests},
+        {"ko-count", &Options::ko_count}, {"drain-timeout", &Options::drain_timeout}, {"max-epoch-size", &Options::max_epoch_size}, {"max-requests", &Options::max_requests},
     };
     for (const auto& row : numbers)
         if (key == row.key) {

@@ -39,6 +39,8 @@ void Runner::run_verb(const Words& words) {
         {"begin", &Runner::begin_request, 2},
         {"wait", &Runner::wait_for_requests, 1},
         {"expect", &Runner::expect, 4},
+        {"drain", &Runner::drain, 1},
+        {"undrain", &Runner::undrain, 1},
         {"stall", &Runner::stall, 3},
         {"secret", &Runner::set_secret, 2},
         {"compare", &Runner::compare, 0},
@@ -287,6 +289,16 @@ void Runner::expect(const Words& words) {
         if (!came && !is_injected())
             complain(std::string("expect: ") + "ab"[h] + " is " + (seen.empty() ? "down" : seen));
     });
+}
+
+// As QEMU does it: nothing new comes from the guest, and what it has begun must end.
+void Runner::drain(const Words& words) {
+    node(host_of(words)).drain(0, true);
+}
+
+void Runner::undrain(const Words& words) {
+    if (node(host_of(words)).is_drained())  // a process that died has forgotten it
+        node(host_of(words)).drain(0, false);
 }
 
 // `stall STREAM HOST SECONDS`: nothing of the stream comes in at the host.
