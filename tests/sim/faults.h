@@ -21,7 +21,7 @@ namespace drbd::sim {
 enum FaultKind : unsigned {
     kFaultKill = 1, kFaultCut = 2, kFaultPower = 4, kFaultDisk = 8, kFaultFreeze = 16, kFaultAdmin = 32,
     kFaultFailover = 64, kFaultAll = 127,
-    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512,  // only when named
+    kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultMeet = 1024,  // only when named
 };
 
 struct Options {

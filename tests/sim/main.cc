@@ -62,7 +62,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
     static const struct { const char* name; unsigned kind; } names[] = {
         {"none", 0}, {"kill", kFaultKill}, {"cut", kFaultCut}, {"power", kFaultPower}, {"disk", kFaultDisk},
         {"freeze", kFaultFreeze}, {"admin", kFaultAdmin}, {"failover", kFaultFailover}, {"all", kFaultAll},
-        {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread},
+        {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread}, {"meet", kFaultMeet},
     };
     kinds = 0;
     size_t at = 0;
@@ -92,7 +92,7 @@ void usage() {
         "  --seconds S    end after this time, whatever --seeds says\n"
         "  --jobs N       processes at a time (1)\n"
         "  --requests N   of the guest, in each run (2000)\n"
-        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all); and stuck, crowd, spread\n"
+        "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all); and stuck, crowd, spread, meet\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
