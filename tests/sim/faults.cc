@@ -96,6 +96,8 @@ void meet(Options& o, Rng& r) {
     o.pause = 0;
     o.disk_latency = (1 + r.below(10)) * kMillisecond;
     o.link.latency = (1 + r.below(20)) * kMillisecond;
+    o.link.window = 256 << 10;  // a full resync must end between two cuts
+    o.small_reads = 0;
     o.connect_int = 1;
     o.cut_every = r.between(500 * kMillisecond, 3 * kSecond);
 }
