@@ -84,6 +84,26 @@ void crowd(Options& o, Rng& r) {
     o.link.window = 4096 + r.below(16384);
 }
 
+// A connection that comes and goes, and a guest that writes everywhere meanwhile, on
+// disks and a line so slow that many writes fall between the handshake and the resync.
+void meet(Options& o, Rng& r) {
+    o.image_bytes = (1 + r.below(16)) << 20;
+    o.internal = false;
+    o.volumes = 1;
+    o.skip_initial_sync = true;  // a first sync would mark everything
+    o.near_spots = 0.2;
+    o.large = 0;
+    o.depth = static_cast<unsigned>(4 + r.below(12));
+    o.think = (20 + r.below(80)) * kMillisecond;
+    o.pause = 0;
+    o.disk_latency = (1 + r.below(10)) * kMillisecond;
+    o.link.latency = (1 + r.below(20)) * kMillisecond;
+    o.link.window = 256 << 10;  // a full resync must end between two cuts
+    o.small_reads = 0;
+    o.connect_int = 1;
+    o.cut_every = r.between(500 * kMillisecond, 3 * kSecond);
+}
+
 // More extents than the activity log has slots, and all of them in use.
 void spread(Options& o, Rng& r) {
     o.image_bytes = (280 + r.below(60)) << 20;
@@ -245,6 +265,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         spread(o, r);
     if (kinds & kFaultCommits)
         commits(o, r);
+    if (kinds & kFaultMeet)
+        meet(o, r);
     if (kinds & kFaultStuck)
         o.stuck_io = 0.003;
     if (kinds & kFaultFailover)

@@ -303,7 +303,10 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
                               std::strcmp(change.new_value, "UpToDate") == 0 && std::strstr(change.text, "resync");
     // Where it is said that the last guest's data may go, its history says nothing.
     const bool given_up = direction_.is_licensed(host) && !guest_.runs_on(1 - host);
-    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up)
+    // Nor where the source has gone on without it, in a generation that it has not.
+    const bool left_behind = disk_is_good && std::strstr(change.text, "peer was lost") &&
+                             has_gone_on(node.disk(volume), nodes_[1 - host]->disk(volume));
+    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
             complain(wrong);
     // A and B let a write complete that the next Primary need not have.

@@ -63,9 +63,13 @@ void Volume::new_generation_if_alone(const State& before) {
 void Volume::on_peer_write_failed() {
     if (state_.role != Role::Primary)
         return;
-    // Of a target that may have this generation already the resync is over.
-    if (is_source(state_.connection) && target_may_be_done_)
+    // Of a target that may have this generation already the resync is over.  It is
+    // not done in the next one before it has what failed: that may fail again and
+    // again, and what the target is known by must not leave the history.
+    if (is_source(state_.connection) && target_may_be_done_) {
         disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        target_may_be_done_ = false;
+    }
     make_generation();
 }
 

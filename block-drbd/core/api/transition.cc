@@ -120,12 +120,15 @@ void Volume::transition_is_done() {
         break;
     }
     case Transition::FinishTarget:
+        // A write that failed meanwhile is missing here, whatever the superblock says.
+        failed_blocks_ = disk_.bitmap.count();
         if (same_link && (state_.connection == SyncTarget || state_.connection == PausedSyncT)) {
             finish_as_target();
         } else {
             State wanted = state_;
-            wanted.disk = DiskState::UpToDate;
+            wanted.disk = failed_blocks_ == 0 ? DiskState::UpToDate : DiskState::Inconsistent;
             change_state(ChangeKind::Hard, wanted, "the resync was complete when the peer was lost", 0);
+            want_superblock();
         }
         break;
     case Transition::None:
@@ -311,7 +314,7 @@ void Volume::note_progress() {
     const uint64_t left = disk_.bitmap.count();
     if (left > most + resync_.progress(owner_.now_ms()).failed_blocks)
         return;
-    target_may_be_done_ = left <= log.unconfirmed_blocks(number_) + resync_.progress(owner_.now_ms()).failed_blocks;
+    target_may_be_done_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + resync_.progress(owner_.now_ms()).failed_blocks;
 }
 
 void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {

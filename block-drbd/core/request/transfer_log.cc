@@ -208,11 +208,11 @@ void TransferLog::mark_unconfirmed(unsigned volume) {
             r->io->mark_out_of_sync(r->range);
 }
 
-uint64_t TransferLog::unconfirmed_blocks(unsigned volume) const {
+uint64_t TransferLog::blocks_to_clear(unsigned volume, const Bitmap& bitmap) const {
     uint64_t blocks = 0;
     for (const Request* r = writes_.first(); r; r = LogList::next(*r))
-        if (r->io == volumes_[volume])
-            blocks += divide_up(r->range.end, kBlockSize) - r->range.start / kBlockSize;
+        if (r->io == volumes_[volume] && r->peer.clearable && !r->peer.failed)
+            blocks += bitmap.count(r->range.start / kBlockSize, divide_up(r->range.end, kBlockSize));
     return blocks;
 }
 

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 
+#include "core/bitmap/bitmap.h"
 #include "core/connection/link.h"
 #include "core/request/request.h"
 #include "core/wire/values.h"
@@ -82,8 +83,9 @@ class TransferLog {
     // The peer's disk is lost while the connection stays: what it has not
     // confirmed may never be stable there, and is marked.
     void mark_unconfirmed(unsigned volume);
-    // At most so many bits may be set for those writes alone.
-    uint64_t unconfirmed_blocks(unsigned volume) const;
+    // Of the bits that are set, so many at most will be cleared when these writes are
+    // confirmed; the peer may have cleared its own already.
+    uint64_t blocks_to_clear(unsigned volume, const Bitmap& bitmap) const;
 
     // When the oldest packet was queued that the peer has not answered;
     // UINT64_MAX: none.  What the timeout of requests is measured by (spec 1.4).

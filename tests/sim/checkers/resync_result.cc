@@ -2,6 +2,8 @@
 // The checker of resync_result.h.
 #include "checkers/resync_result.h"
 
+#include "checkers/metadata_view.h"
+
 namespace drbd::sim {
 
 std::string check_resync_result(const History& history, const Disk& target, int host) {
@@ -13,6 +15,11 @@ std::string check_resync_result(const History& history, const Disk& target, int 
                        " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
         }
     return "";
+}
+
+bool has_gone_on(const Disk& target, const Disk& source) {
+    const MetadataView own = read_superblock(target, View::Current), other = read_superblock(source, View::Stable);
+    return own.valid && other.valid && !own.knows(other.superblock.uuids.current);
 }
 
 }  // namespace drbd::sim

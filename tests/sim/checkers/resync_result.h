@@ -6,7 +6,8 @@
 // history of the guest.  Not verified: under A and B, where completed writes may
 // still be on their way; stable bytes (acknowledgements does that); a target
 // that somebody had told to give up its data (resync_direction.h), if no guest
-// runs on the source: the history may be that of the guest whose data went.
+// runs on the source: the history may be that of the guest whose data went; one
+// that has lost its source, if that has made a generation since.
 #pragma once
 
 #include <string>
@@ -16,5 +17,8 @@
 namespace drbd::sim {
 
 std::string check_resync_result(const History& history, const Disk& target, int host);
+
+// The source's stable generation is none that the target has ever had.
+bool has_gone_on(const Disk& target, const Disk& source);
 
 }  // namespace drbd::sim

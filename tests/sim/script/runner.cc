@@ -35,7 +35,9 @@ void Runner::run() {
         world_.admin().begin();
         world_.mend();
     }
-    complain(world_.complaint());
+    // What a step waited for in vain says less than the promise that ended the world.
+    if (!world_.complaint().empty())
+        complaint_ = world_.complaint();
 }
 
 void Runner::look() {
