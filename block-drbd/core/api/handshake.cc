@@ -99,9 +99,15 @@ void Volume::send_uuids() {
     link().send_data(wire::encode_uuids(link().room(), link().to(number_), report));
 }
 
+// To be Outdated while Connected is not for the wire: a peer without a disk would
+// take the copy for a good one (trap 38, decision 0020).
 void Volume::send_state() {
-    if (link_is_up() && is_connected())
-        send_state_of(state_);
+    if (!link_is_up() || !is_connected())
+        return;
+    State told = state_;
+    if (told.connection == ConnectionState::Connected && told.disk == DiskState::Outdated)
+        told.disk = DiskState::Inconsistent;
+    send_state_of(told);
 }
 
 void Volume::send_state_of(const State& state) {
@@ -475,6 +481,8 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
         notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
         real = DiskState::Diskless;
         send_uuids();  // so that the peer decides the same
+        if (state_.disk == DiskState::Outdated && is_connected())
+            send_state_of(state_);  // by what this disk is; it is without one again when it hears the next
         send_state();
         return {};
     }
