@@ -386,6 +386,11 @@ Result<void> Volume::apply_peer_state(const State& announced) {
          (connected && announced.connection >= ConnectionState::StartingSyncS &&
           announced.connection <= ConnectionState::WFBitMapT))) {
         consider_resync_ = false;
+        if (is_declaring_good()) {
+            link().drop(ConnectionState::NetworkFailure,
+                        "a forced promotion is being recorded: the peer's disk will be met after it");
+            return {};
+        }
         decision_ = decide(announced, real);
         decided = !decision_.refused();
         if (decided)

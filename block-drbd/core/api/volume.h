@@ -237,6 +237,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     State recorded_state() const;
     void want_superblock();
 
+    // A forced promotion is being recorded, or is and the role not taken yet.
+    bool is_declaring_good() const {
+        return declared_good_ || (operation_.kind == OperationKind::SetRole && operation_.forced);
+    }
+
     // handshake.cc
     bool link_is_up() const { return owner_.connection().link().is_up(); }
     Link& link() { return owner_.connection().link(); }
