@@ -62,8 +62,10 @@ void Volume::on_peer_write_failed() {
     if (state_.role != Role::Primary)
         return;
     // Of a target that may have this generation already the resync is over.
-    if (is_source(state_.connection) && target_may_be_done_)
+    if (is_source(state_.connection) && target_may_be_done_) {
         disk_.uuids = with_resync_finished_as_source(disk_.uuids);
+        target_may_be_done_ = false;  // it does not have the one that is made now
+    }
     make_generation();
 }
 
@@ -139,12 +141,14 @@ void Volume::after_connection_change() {
                                              : wire::RunLengths::On;
     switch (state_.connection) {
     case WFBitMapS:
+        target_may_be_done_ = peer_has_generation();
         resync_.begin_bitmap(Direction::Source, run_lengths);
         return;
     case WFBitMapT:
         resync_.begin_bitmap(Direction::Target, run_lengths);
         return;
     case StartingSyncS:
+        target_may_be_done_ = peer_has_generation();
         disk_.bitmap.set_all_out_of_sync();
         begin_transition(Transition::BecomeSource);
         return;

@@ -155,7 +155,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
 // connection ends, however it ends (decision 0015).
 void Volume::doubt_target(State& wanted) {
     if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
-        target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+        target_may_be_done_ = peer_has_generation();
     if (target_may_be_done_ && is_source(state_.connection))
         wanted.peer_disk = DiskState::DUnknown;
 }

@@ -146,7 +146,7 @@ void Volume::start_as_source() {
     State wanted = state_;
     wanted.connection = SyncSource;
     // Who has this generation already has it until it says that it is the target.
-    target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+    target_may_be_done_ = peer_has_generation();
     target_is_done_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);

@@ -265,6 +265,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // change_state.cc: who has the newest data when this disk is given up
     void begin_handover();
     bool peer_went_on() const;
+    // It has told of the generation of this disk.
+    bool peer_has_generation() const { return same_generation(peer_.generations.uuids.current, disk_.uuids.current); }
     void end_handover(int error, const char* warning);
     uint64_t handover_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
