@@ -82,7 +82,8 @@ State sanitize(const State& old_state, State s, const StatePolicy& policy) {
         s.connection = Connected;
     if (s.connection >= Connected && s.connection < Ahead) {
         const State asked = s;
-        s.disk = among_connected(asked.disk, asked.peer_disk, Outdated);
+        // The guest of a Primary has seen newer data than an Outdated disk here has.
+        s.disk = among_connected(asked.disk, asked.peer_disk, s.role == Role::Primary ? Inconsistent : Outdated);
         s.peer_disk = among_connected(asked.peer_disk, asked.disk, Inconsistent);  // what it says of itself
     }
     const Clamp clamp = clamp_of(s.connection);

@@ -107,7 +107,9 @@ std::string SuperblockSteps::on_written(const Disk& disk, bool has_errors) {
         return "superblock_steps: no rule leads from these identifiers to those: " + step;
     if (has_errors)
         return "";
-    if (!before.is_inconsistent() && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
+    // An outdated copy of a Primary is called Inconsistent as it stands (decision 0020).
+    const bool was_outdated = before.disk_state() == DiskState::Outdated && now.superblock.flags.has(metafmt::MdFlag::PrimaryInd);
+    if (!before.is_inconsistent() && !was_outdated && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
         return "superblock_steps: Inconsistent, with the old generation and blocks that are not marked: " + step;
     if (has_full_sync(before) && !has_full_sync(now) && !marks_everything(disk, View::Stable, now))
         return "superblock_steps: the full-sync flag is gone, and not every bit is stable: " + step;
