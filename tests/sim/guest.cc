@@ -313,6 +313,7 @@ void Guest::flush_ended(unsigned volume, const GuestRequest& r) {
     }
     waiting.erase(waiting.begin(), waiting.begin() + static_cast<long>(covered));
     histories_[volume].base_flushed();
+    remember_generation(volume);  // the peer may have been lost since the last write: what a flush promises is of this one
 }
 
 }  // namespace drbd::sim

@@ -145,12 +145,14 @@ void Volume::after_connection_change() {
                                              : wire::RunLengths::On;
     switch (state_.connection) {
     case WFBitMapS:
+        target_may_be_done_ = peer_has_generation();
         resync_.begin_bitmap(Direction::Source, run_lengths);
         return;
     case WFBitMapT:
         resync_.begin_bitmap(Direction::Target, run_lengths);
         return;
     case StartingSyncS:
+        target_may_be_done_ = peer_has_generation();
         disk_.bitmap.set_all_out_of_sync();
         begin_transition(Transition::BecomeSource);
         return;

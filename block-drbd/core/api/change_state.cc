@@ -97,10 +97,12 @@ void Volume::refresh_access() {
                                                     s.connection < Ahead));
     access.send_out_of_sync = s.connection == WFBitMapS && policy_.agreed_version >= 96;
     access.may_set_in_sync = is_syncing();
+    // A target that has this generation would be taken for as good as this copy until
+    // the sync identifier is on the disk.
     access.hold = policy_.handshake_under_way || s.connection == WFBitMapT || s.connection == WFSyncUUID ||
                   s.connection == StartingSyncS || s.connection == StartingSyncT ||
-                  (s.connection == WFBitMapS && policy_.agreed_version < 96) || s.disk == Attaching ||
-                  s.disk == Negotiating;
+                  (s.connection == WFBitMapS && (policy_.agreed_version < 96 || peer_has_generation())) ||
+                  s.disk == Attaching || s.disk == Negotiating;
     const bool data = (access.image_reads && !leaving_) || access.peer_reads;
     access.read_error = primary && data ? 0 : -EIO;
     access.write_error = !primary || demoting_ ? -EROFS : data ? 0 : -EIO;

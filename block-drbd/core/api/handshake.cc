@@ -99,9 +99,15 @@ void Volume::send_uuids() {
     link().send_data(wire::encode_uuids(link().room(), link().to(number_), report));
 }
 
+// To be Outdated while Connected is not for the wire: a peer without a disk would
+// take the copy for a good one (trap 38, decision 0020).
 void Volume::send_state() {
-    if (link_is_up() && is_connected())
-        send_state_of(state_);
+    if (!link_is_up() || !is_connected())
+        return;
+    State told = state_;
+    if (told.connection == ConnectionState::Connected && told.disk == DiskState::Outdated)
+        told.disk = DiskState::Inconsistent;
+    send_state_of(told);
 }
 
 void Volume::send_state_of(const State& state) {
@@ -149,7 +155,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
 // connection ends, however it ends (decision 0015).
 void Volume::doubt_target(State& wanted) {
     if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
-        target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+        target_may_be_done_ = peer_has_generation();
     if (target_may_be_done_ && is_source(state_.connection))
         wanted.peer_disk = DiskState::DUnknown;
 }
@@ -380,6 +386,11 @@ Result<void> Volume::apply_peer_state(const State& announced) {
          (connected && announced.connection >= ConnectionState::StartingSyncS &&
           announced.connection <= ConnectionState::WFBitMapT))) {
         consider_resync_ = false;
+        if (is_declaring_good()) {
+            link().drop(ConnectionState::NetworkFailure,
+                        "a forced promotion is being recorded: the peer's disk will be met after it");
+            return {};
+        }
         decision_ = decide(announced, real);
         decided = !decision_.refused();
         if (decided)
@@ -475,6 +486,8 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
         notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
         real = DiskState::Diskless;
         send_uuids();  // so that the peer decides the same
+        if (state_.disk == DiskState::Outdated && is_connected())
+            send_state_of(state_);  // by what this disk is; it is without one again when it hears the next
         send_state();
         return {};
     }

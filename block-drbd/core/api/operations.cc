@@ -318,7 +318,9 @@ void Volume::record_role(uint64_t operation, Role role, bool force) {
     DRBD_ASSERT(!operation_.pending());
     operation_ = {.kind = OperationKind::SetRole, .phase = OperationPhase::WaitRequests, .number = operation,
                   .role = role};
-    operation_.forced = role == Role::Primary && force && state_.disk < DiskState::UpToDate;
+    // Only where nothing else helps: a target is Primary with its source's data.
+    operation_.forced = force && may_change_role(role, false).code == StateCode::NoUpToDateDisk &&
+                        may_change_role(role, true).ok();
     demoting_ = role == Role::Secondary;
     refresh_access();
     pump();

@@ -137,6 +137,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     void role_answered(drbd::StateCode code);
     void role_link_lost();
     void record_role();
+    void give_up_role(const char* text);
     void fail_role(const char* text);
     void end_role_record();
 

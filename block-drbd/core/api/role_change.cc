@@ -85,7 +85,11 @@ void DrbdResource::ask_next_volume() {
     while (change_.volume < nr_volumes_ && !volumes_[change_.volume])
         change_.volume++;
     if (change_.volume == nr_volumes_) {
-        record_role();
+        // Its disk may have come, or gone, before its last answer.
+        if (auto allowed = check_roles(change_.role, change_.force); !allowed)
+            give_up_role(allowed.error().text);
+        else
+            record_role();
         return;
     }
     wire::StateChange asked;
@@ -101,12 +105,16 @@ void DrbdResource::role_answered(StateCode code) {
         ask_next_volume();
         return;
     }
-    // Those that the peer has agreed to already: it hears that nothing came of it.
+    char text[DRBD_ERROR_SIZE];
+    std::snprintf(text, sizeof text, "volume %u: the peer refuses: %s", change_.volume, text_of(code));
+    give_up_role(text);
+}
+
+// The peer has agreed for some volumes already: it hears that nothing came of it.
+void DrbdResource::give_up_role(const char* text) {
     for (unsigned i = 0; i < change_.volume; i++)
         if (volumes_[i])
             volumes_[i]->send_state();
-    char text[DRBD_ERROR_SIZE];
-    std::snprintf(text, sizeof text, "volume %u: the peer refuses: %s", change_.volume, text_of(code));
     fail_role(text);
 }
 

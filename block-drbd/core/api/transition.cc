@@ -102,12 +102,12 @@ void Volume::transition_is_done() {
     case Transition::BecomeTarget:
     case Transition::InvalidateSelf: {
         State wanted = state_;
-        if (!same_link)
-            wanted.disk = DiskState::Inconsistent;
-        else if (done == Transition::BecomeTarget && state_.connection == WFSyncUUID)
+        if (same_link && done == Transition::BecomeTarget && state_.connection == WFSyncUUID)
             wanted.connection = SyncTarget;
-        else if (done == Transition::InvalidateSelf && state_.connection == StartingSyncT)
+        else if (same_link && done == Transition::InvalidateSelf && state_.connection == StartingSyncT)
             wanted.connection = WFSyncUUID;
+        else
+            wanted.disk = DiskState::Inconsistent;  // the source is gone, or its disk: no resync follows
         if (done == Transition::InvalidateSelf)
             explain_resync("this node's data was invalidated");
         change_state(ChangeKind::Hard, wanted,
@@ -149,7 +149,7 @@ void Volume::start_as_source() {
     State wanted = state_;
     wanted.connection = SyncSource;
     // Who has this generation already has it until it says that it is the target.
-    target_may_be_done_ = same_generation(peer_.generations.uuids.current, disk_.uuids.current);
+    target_may_be_done_ = peer_has_generation();
     target_is_done_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);

@@ -238,6 +238,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     State recorded_state() const;
     void want_superblock();
 
+    // A forced promotion is being recorded, or is and the role not taken yet.
+    bool is_declaring_good() const {
+        return declared_good_ || (operation_.kind == OperationKind::SetRole && operation_.forced);
+    }
+
     // handshake.cc
     bool link_is_up() const { return owner_.connection().link().is_up(); }
     Link& link() { return owner_.connection().link(); }
@@ -261,6 +266,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // change_state.cc: who has the newest data when this disk is given up
     void begin_handover();
     bool peer_went_on() const;
+    // It has told of the generation of this disk.
+    bool peer_has_generation() const { return same_generation(peer_.generations.uuids.current, disk_.uuids.current); }
     void end_handover(int error, const char* warning);
     uint64_t handover_deadline_ms() const;
     void fill_transition(SettlePlan& plan);

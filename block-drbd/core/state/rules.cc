@@ -56,7 +56,7 @@ constexpr StateRule kStateRules[] = {
      [](const State& s, const StatePolicy&) {
          return (s.connection == Connected || s.connection == WFBitMapS || s.connection == SyncSource ||
                  s.connection == PausedSyncS) &&
-                s.disk == Outdated;
+                s.disk == Outdated && s.peer_disk >= Inconsistent;
      }},
     {NoVerifyAlg, "verify-alg is not configured",
      [](const State& s, const StatePolicy& p) { return verifying(s) && !p.has_verify_alg; }},
@@ -129,7 +129,7 @@ constexpr SoftRule kSoftRules[] = {
      }},
     {LowerThanOutdated, "the disk is already worse than Outdated",
      [](const State& o, const State& n, const StatePolicy&) {
-         return n.disk == Outdated && o.disk < Outdated && o.disk != Attaching;
+         return n.disk == Outdated && o.disk < Outdated && o.disk != Attaching && o.disk != Negotiating;
      }},
     {InTransientState, "a connection is about to be made",
      [](const State& o, const State& n, const StatePolicy&) {

@@ -52,11 +52,11 @@ bool no_data(const State& s) {
 }
 
 // Two copies that met are as good as each other, or a resync makes them so.  A
-// peer without a disk vouches for nobody: stricter than the reference, which
-// would call the outdated copy UpToDate.
-DiskState among_connected(DiskState disk, DiskState other) {
+// node without a disk vouches for nobody: stricter than the reference, which
+// would call the outdated copy UpToDate (decision 0020).
+DiskState among_connected(DiskState disk, DiskState other, DiskState without_other) {
     if (disk == Outdated && other < Inconsistent)
-        return Inconsistent;
+        return without_other;
     return disk == Consistent || disk == Outdated ? UpToDate : disk;
 }
 
@@ -82,8 +82,9 @@ State sanitize(const State& old_state, State s, const StatePolicy& policy) {
         s.connection = Connected;
     if (s.connection >= Connected && s.connection < Ahead) {
         const State asked = s;
-        s.disk = among_connected(asked.disk, asked.peer_disk);
-        s.peer_disk = among_connected(asked.peer_disk, asked.disk);
+        // The guest of a Primary has seen newer data than an Outdated disk here has.
+        s.disk = among_connected(asked.disk, asked.peer_disk, s.role == Role::Primary ? Inconsistent : Outdated);
+        s.peer_disk = among_connected(asked.peer_disk, asked.disk, Inconsistent);  // what it says of itself
     }
     const Clamp clamp = clamp_of(s.connection);
     s.disk = std::clamp(s.disk, clamp.disk_min, clamp.disk_max);

@@ -103,8 +103,10 @@ constexpr Rule kRules[] = {
      [](const DrbdVolumeStatus& s) {
          return in(s.connection, " SyncTarget PausedSyncT ") && !in(s.peer_disk, " UpToDate Consistent ");
      }},
-    {"a connected node that is Outdated",
-     [](const DrbdVolumeStatus& s) { return in(s.connection, " Connected WFBitMapS ") && std::strcmp(s.disk, "Outdated") == 0; }},
+    {"a connected node that is Outdated, and the peer has a disk",
+     [](const DrbdVolumeStatus& s) {
+         return in(s.connection, " Connected WFBitMapS ") && std::strcmp(s.disk, "Outdated") == 0 && !in(s.peer_disk, kNoData);
+     }},
 };
 
 constexpr std::string_view kSourceStates = " StartingSyncS WFBitMapS SyncSource PausedSyncS ";

@@ -121,12 +121,13 @@ std::string SuperblockSteps::on_written(const Disk& disk, const Circumstances& c
         return "superblock_steps: no rule leads from these identifiers to those: " + step;
     if (has_errors)
         return "";
-    // An outdated copy among two is called Inconsistent as it stands (decision 0020).
     const bool was_outdated = before.disk_state() == DiskState::Outdated;
-    if (was_outdated && !circumstances.is_forced && now.disk_state() == DiskState::UpToDate && now.superblock.flags.has(metafmt::MdFlag::PrimaryInd) &&
+    const bool is_primary = now.superblock.flags.has(metafmt::MdFlag::PrimaryInd);
+    if (was_outdated && !circumstances.is_forced && now.disk_state() == DiskState::UpToDate && is_primary &&
         same(now.superblock.uuids.bitmap, before.superblock.uuids.current))
         return "superblock_steps: an outdated disk begins a generation as a Primary's, and nobody has forced that: " + step;
-    if (!before.is_inconsistent() && !was_outdated && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
+    // An outdated copy of a Primary is called Inconsistent as it stands (decision 0020).
+    if (!before.is_inconsistent() && !(was_outdated && is_primary) && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
         return "superblock_steps: Inconsistent, with the old generation and blocks that are not marked: " + step;
     if (has_full_sync(before) && !has_full_sync(now) && !marks_everything(disk, View::Stable, now))
         return "superblock_steps: the full-sync flag is gone, and not every bit is stable: " + step;

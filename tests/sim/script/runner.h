@@ -70,6 +70,8 @@ class Runner {
     void connect(const Words&);
     void disconnect(const Words&);
     void promote(const Words&);
+    void begin_promotion(const Words& words, size_t at);
+    void end_promotion(int host);
     void demote(const Words&);
     void invalidate(const Words&);
     void invalidate_remote(const Words&);
@@ -100,6 +102,10 @@ class Runner {
     int primary_ = 0;                            // whom the script wants
     bool formatted_[2] = {false, false};
     bool initialised_ = false;
+    struct {
+        uint64_t number = 0;                     // of the operation; 0: none was begun
+        bool force = false;
+    } promotion_[2];
 };
 
 }  // namespace drbd::sim

@@ -4,6 +4,7 @@
 // script/injection.h.
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "checkers/equal_images.h"
 #include "script/runner.h"
@@ -143,10 +144,19 @@ void Runner::move_guest(int host, bool licence) {
 }
 
 void Runner::promote(const Words& words) {
-    const int h = host_of(words);
+    begin_promotion(words, 1);
+    end_promotion(host_of(words));
+}
+
+void Runner::begin_promotion(const Words& words, size_t at) {
+    const int h = host_of(words, at);
     const bool force = has(words, "force");
     primary_ = h;
-    const uint64_t number = node(h).set_role(true, force);
+    promotion_[h] = {node(h).set_role(true, force), force};
+}
+
+void Runner::end_promotion(int h) {
+    const auto [number, force] = std::exchange(promotion_[h], {});
     finish(h, number);
     if (!succeeded(h, number) || !node(h).is_primary())
         return;
@@ -251,11 +261,14 @@ void Runner::request(const Words& words) {
 }
 
 void Runner::begin_request(const Words& words) {
-    if (!issue(words, 1) && !is_injected())
+    if (words[1] == "promote")
+        begin_promotion(words, 2);
+    else if (!issue(words, 1) && !is_injected())
         complain("script: the request cannot be made here");
 }
 
 void Runner::wait_for_requests(const Words& words) {
+    end_promotion(host_of(words));
     if (!wait([&] { return node(host_of(words)).requests_in_flight() == 0; }) && !is_injected())
         complain("expect: requests on " + words[1] + " do not end");
 }

@@ -32,7 +32,7 @@ State expected(int role, int peer, int conn, int disk, int pdsk) {
         // A peer without a disk makes no outdated copy good (decision 0020).
         const int own = disk, peers = pdsk;
         if (own == 7 || own == 5)
-            disk = own == 5 && peers < 4 ? 4 : 8;
+            disk = own == 5 && peers < 4 ? (role == 1 ? 4 : 5) : 8;
         if (peers == 7 || peers == 5)
             pdsk = peers == 5 && own < 4 ? 4 : 8;
     }

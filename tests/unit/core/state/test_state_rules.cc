@@ -46,7 +46,7 @@ int expected_valid(int role, int peer, int conn, int disk, int pdsk, const State
     if (conn > 10 && disk < 4) return -4;
     if (conn > 10 && pdsk < 4) return -5;
     if (conn > 10 && disk < 8 && pdsk < 8) return -2;
-    if ((conn == 10 || conn == 13 || conn == 16 || conn == 20) && disk == 5) return -6;
+    if ((conn == 10 || conn == 13 || conn == 16 || conn == 20) && disk == 5 && pdsk >= 4) return -6;
     if (verify && !p.has_verify_alg) return -14;
     if (verify && p.agreed_version < 88) return -17;
     if (primary && disk < 8 && pdsk < 8) return -2;
@@ -138,7 +138,7 @@ int expected_soft(const State& os, const State& ns, bool state_sent) {
     if (n == 1 && o == 0) code = -9;
     if (nd > 1 && od == 0) code = -11;
     if (n == 8 && o < 2) code = -13;
-    if (nd == 5 && od < 5 && od != 1) code = -16;
+    if (nd == 5 && od < 5 && od != 1 && od != 3) code = -16;
     if (n == 1 && o == 2) code = -18;
     if (state_sent && !(o == 8 && n == 9) && !(o == 9 && n >= 10)) code = -18;
     if (os.role != Role::Primary && ns.role == Role::Primary && np == 8 && nd != 8 && nd != 0 && (n <= 15 || n != o)) code = -18;
