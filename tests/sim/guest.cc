@@ -106,9 +106,10 @@ bool Guest::promises_both_copies() const {
 }
 
 void Guest::remember_generation(unsigned volume) {
-    // What completes while the own disk is going is on it, unless the peer serves.
-    const bool peer_serves = std::string(world_.node(host_).status(volume).peer_disk) == "UpToDate";
-    const int on = has_no_disk(volume) && peer_serves ? 1 - host_ : host_;
+    remember_generation(volume, has_no_disk(volume) ? 1 - host_ : host_);
+}
+
+void Guest::remember_generation(unsigned volume, int on) {
     const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
@@ -280,7 +281,11 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
     // generation then; it is not waited for.
     if (has_no_disk(volume)) {
         unflushed_[volume].push_back(write);
-        remember_generation(volume);
+        // It may be told when both disks have failed: it is where it was written.
+        bool is_here = true;
+        for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
+            is_here &= histories_[volume].at_least(write, s, disks[host_]->value(View::Current, s));
+        remember_generation(volume, is_here ? host_ : 1 - host_);
         return;
     }
     std::string wrong = check_completed(histories_[volume], write, disks, protocol, View::Current);

@@ -52,7 +52,8 @@ class Guest {
     void write_ended(unsigned volume, Written& write, const GuestRequest& request);
     void flush_ended(unsigned volume, const GuestRequest& request);
     bool has_no_disk(unsigned volume) const;
-    void remember_generation(unsigned volume);
+    void remember_generation(unsigned volume);          // of the disk that the guest lives on
+    void remember_generation(unsigned volume, int on);  // of this host's disk
 
     World& world_;
     Rng random_;
