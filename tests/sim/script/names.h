@@ -25,7 +25,10 @@ class Names {
         return "G" + std::to_string(found->second);
     }
     std::string generations(const metafmt::Uuids& u) {
-        return generation(u.current) + ":" + generation(u.bitmap) + ":" + generation(u.history[0]) + ":" + generation(u.history[1]);
+        std::string text = generation(u.current);  // one after the other: the order in which they are met
+        for (const uint64_t uuid : {u.bitmap, u.history[0], u.history[1]})
+            text += ":" + generation(uuid);
+        return text;
     }
     // Identifiers inside of the core's own texts: 16 hexadecimal digits.
     std::string in_text(const std::string& text) {

@@ -406,7 +406,7 @@ void Network::cut_all(const char* error) {
                 if (!end->ended) {
                     end->ended = true;
                     end->error = error ? error : "";
-                    node(i).event([&] { deliver(end); });
+                    node(i).event([this, &there = end] { deliver(there); });
                 }
             }
 }
