@@ -143,6 +143,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     if (state_.disk == DiskState::Negotiating) {
         const bool known = state_.role != Role::Primary || same_generation(exposed_uuid_, disk_.uuids.current);
         wanted.disk = known ? intended_disk_ : DiskState::Failed;
+        // Alone after all: the peer's disk may be of this generation, as after an attach without a peer.
+        io_.want_generation(state_.role == Role::Primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared));
     }
     change_state(ChangeKind::Hard, wanted, reason, 0);
     if (wanted.disk == DiskState::Failed && state_.disk == DiskState::Failed)
