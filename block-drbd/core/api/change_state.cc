@@ -90,8 +90,9 @@ void Volume::refresh_access() {
     access.image = disk && s.disk >= Inconsistent;
     access.image_reads = disk && s.disk == UpToDate;
     access.image_reads_in_sync = disk && s.disk == Inconsistent && s.connection >= SyncSource;
-    // A disk that has failed cannot begin a generation: what it alone has could lose to the peer's disk that comes back.
-    access.image_alone = s.disk != Diskless && s.disk != Failed && s.disk != Inconsistent && s.disk != Outdated;
+    // A disk that has failed cannot begin a generation: what it alone has could lose to the peer's disk that comes back,
+    // also while it is attached again.
+    access.image_alone = s.disk == UpToDate;
     access.peer_reads = peer;
     access.replicate = s.connection >= Connected && !policy_.handshake_under_way &&
                        (s.peer_disk == UpToDate || (s.peer_disk >= Inconsistent && s.connection >= WFBitMapT &&
