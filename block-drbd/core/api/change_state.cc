@@ -42,7 +42,7 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
 void Volume::begin_handover() {
     if (state_.role != Role::Primary || !is_connected() || state_.peer_disk != DiskState::UpToDate)
         return;
-    if (!io_.in_handover())
+    if (!io_.in_handover() || leaving_)
         handover_since_ms_ = owner_.now_ms();
     io_.begin_handover();
     handover_due_ = state_.disk == DiskState::Inconsistent;

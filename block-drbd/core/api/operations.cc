@@ -182,7 +182,11 @@ Result<uint64_t> Volume::ask_peer_for(uint64_t number, const wire::StateChange& 
     return number;
 }
 
+// From here on the guest of a Primary writes to the peer alone, which hears of it only when
+// the disk is gone; until then both superblocks say the same.
 void Volume::begin_to_leave() {
+    if (state_.disk == DiskState::UpToDate)
+        begin_handover();
     leaving_ = true;
     refresh_access();
     pump();
