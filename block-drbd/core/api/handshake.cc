@@ -119,16 +119,14 @@ void Volume::send_state_of(const State& state) {
 void Volume::link_lost(ConnectionState how, const char* reason) {
     policy_.handshake_under_way = false;
     peer_.has_sizes = peer_.has_generations = false;
-    early_sync_uuid_.reset();
     consider_resync_ = false;
     const bool spared = waits_to_invalidate();
-    if (spared || (transition_queued_ && transition_ == Transition::BecomeTarget)) {
+    if (spared) {
         transition_ = Transition::None;  // nothing of it is in memory yet
         transition_queued_ = false;
     }
+    forget_start();
     waits_for_ping_ = target_is_done_ = false;
-    if (next_transition_ != Transition::FinishTarget)
-        next_transition_ = Transition::None;
     State wanted = state_;
     if (spared && wanted.disk == DiskState::Outdated)
         wanted.disk = DiskState::UpToDate;  // the only copy with all of the guest's writes

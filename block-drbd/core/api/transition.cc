@@ -61,6 +61,17 @@ void Volume::start_next_transition() {
     transition_queued_ = true;
 }
 
+// The resync that was about to start is given up.
+void Volume::forget_start() {
+    early_sync_uuid_.reset();
+    if (transition_queued_ && transition_ == Transition::BecomeTarget) {
+        transition_ = Transition::None;  // nothing of it is in memory yet
+        transition_queued_ = false;
+    }
+    if (next_transition_ != Transition::FinishTarget)
+        next_transition_ = Transition::None;
+}
+
 void Volume::fill_transition(SettlePlan& plan) {
     State after = state_;
     plan.bitmap = true;

@@ -261,6 +261,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // transition.cc
     void begin_transition(Transition transition);
     void start_next_transition();
+    void forget_start();
     bool waits_to_invalidate() const;
 
     // change_state.cc: who has the newest data when this disk is given up
