@@ -343,6 +343,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool target_may_be_done_ = false;  // source: nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
+    bool target_is_good_ = false;      // and that it has everything
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
