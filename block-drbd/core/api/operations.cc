@@ -419,6 +419,10 @@ void Volume::start_settling() {
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
     case OperationKind::SetRole:
+        if (!attached) {
+            end_operation({});  // no disk to say so, and no write at the peer any more
+            return;
+        }
         io_.want_generation(false);  // if one is needed, it is made here
         if (target.role == Role::Primary) {
             // Spec 5.8: writes of this Primary will not reach the peer, so they

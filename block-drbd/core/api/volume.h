@@ -133,6 +133,10 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // record_role() writes it down and answers with on_role_recorded();
     // take_role() makes it the state.
     StateVerdict may_change_role(Role role, bool force) const;
+    // It has a disk that must say so, or writes at the peer that a demotion waits for.
+    bool concerns_role(Role role) const {
+        return is_attached() || (role == Role::Secondary && (io_.writes_in_flight() != 0 || io_.unconfirmed() != 0));
+    }
     void record_role(uint64_t operation, Role role, bool force);
     void take_role(uint64_t operation, Role role, const char* reason);
     void withdraw_role(uint64_t operation);
