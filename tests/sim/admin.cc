@@ -161,6 +161,14 @@ bool Admin::is_up_to_date(int h) const {
     return true;
 }
 
+// Its data is old, and the other's is none at all.
+bool Admin::only_outdated(int h) const {
+    for (unsigned v = 0; v < world_.options().volumes; v++)
+        if (is(world_.node(h).status(v).disk, "Outdated") && is(world_.node(1 - h).status(v).disk, "Inconsistent"))
+            return true;
+    return false;
+}
+
 // Nobody has good data that could be reached.
 bool Admin::needs_force(int h) const {
     if (!initialised_)
@@ -251,8 +259,8 @@ void Admin::solve() {
         meet_anew();
     if (apart_ <= 60 && unwell_ <= (repairing_ ? 1500u : 8000u))
         return;
-    // The chosen one has no good data, and cannot get it: the other is chosen.
-    if (repairing_ && are_reachable() && !is_up_to_date(primary_) && is_up_to_date(1 - primary_)) {
+    // The chosen one has no good data, and cannot get it: the other is chosen, even if it takes force there.
+    if (repairing_ && are_reachable() && !is_up_to_date(primary_) && (is_up_to_date(1 - primary_) || only_outdated(1 - primary_))) {
         primary_ = 1 - primary_;
         victim_ = -1;
         apart_ = unwell_ = 0;

@@ -64,6 +64,7 @@ class Admin {
     uint64_t wanted_command(uint64_t drawn) const;
     bool are_reachable() const;
     bool is_up_to_date(int host) const;
+    bool only_outdated(int h) const;
     bool needs_force(int host) const;
     bool nobody_is_good() const;
     void drain_for(int host, Time time);

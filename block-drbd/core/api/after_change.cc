@@ -149,6 +149,7 @@ void Volume::after_connection_change() {
         resync_.begin_bitmap(Direction::Source, run_lengths);
         return;
     case WFBitMapT:
+        early_sync_uuid_.reset();  // the source sends it when it has this node's bitmap
         resync_.begin_bitmap(Direction::Target, run_lengths);
         return;
     case StartingSyncS:
@@ -170,6 +171,8 @@ void Volume::left_resync(const char* reason) {
     if (finishing_)
         return;
     waits_for_ping_ = false;
+    forget_start();
+    transition_of_ = 0;  // what is at the disk yet begins no other resync of this connection
     notify_resync(DRBD_RESYNC_ABORTED, reason);
     resync_.abort();
     bits_due_ |= is_attached();

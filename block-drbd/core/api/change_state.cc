@@ -42,7 +42,7 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
 void Volume::begin_handover() {
     if (state_.role != Role::Primary || !is_connected() || state_.peer_disk != DiskState::UpToDate)
         return;
-    if (!io_.in_handover())
+    if (!io_.in_handover() || leaving_)
         handover_since_ms_ = owner_.now_ms();
     io_.begin_handover();
     handover_due_ = state_.disk == DiskState::Inconsistent;
@@ -90,7 +90,9 @@ void Volume::refresh_access() {
     access.image = disk && s.disk >= Inconsistent;
     access.image_reads = disk && s.disk == UpToDate;
     access.image_reads_in_sync = disk && s.disk == Inconsistent && s.connection >= SyncSource;
-    access.image_alone = s.disk != Diskless && s.disk != Inconsistent && s.disk != Outdated;
+    // A disk that has failed cannot begin a generation: what it alone has could lose to the peer's disk that comes back,
+    // also while it is attached again.
+    access.image_alone = s.disk == UpToDate;
     access.peer_reads = peer;
     access.replicate = s.connection >= Connected && !policy_.handshake_under_way &&
                        (s.peer_disk == UpToDate || (s.peer_disk >= Inconsistent && s.connection >= WFBitMapT &&

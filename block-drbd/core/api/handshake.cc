@@ -119,16 +119,14 @@ void Volume::send_state_of(const State& state) {
 void Volume::link_lost(ConnectionState how, const char* reason) {
     policy_.handshake_under_way = false;
     peer_.has_sizes = peer_.has_generations = false;
-    early_sync_uuid_.reset();
     consider_resync_ = false;
     const bool spared = waits_to_invalidate();
-    if (spared || (transition_queued_ && transition_ == Transition::BecomeTarget)) {
+    if (spared) {
         transition_ = Transition::None;  // nothing of it is in memory yet
         transition_queued_ = false;
     }
+    forget_start();
     waits_for_ping_ = target_is_done_ = false;
-    if (next_transition_ != Transition::FinishTarget)
-        next_transition_ = Transition::None;
     State wanted = state_;
     if (spared && wanted.disk == DiskState::Outdated)
         wanted.disk = DiskState::UpToDate;  // the only copy with all of the guest's writes
@@ -143,6 +141,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     if (state_.disk == DiskState::Negotiating) {
         const bool known = state_.role != Role::Primary || same_generation(exposed_uuid_, disk_.uuids.current);
         wanted.disk = known ? intended_disk_ : DiskState::Failed;
+        // Alone after all: the peer's disk may be of this generation, as after an attach without a peer.
+        io_.want_generation(state_.role == Role::Primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared));
     }
     change_state(ChangeKind::Hard, wanted, reason, 0);
     if (wanted.disk == DiskState::Failed && state_.disk == DiskState::Failed)

@@ -182,7 +182,11 @@ Result<uint64_t> Volume::ask_peer_for(uint64_t number, const wire::StateChange& 
     return number;
 }
 
+// From here on the guest of a Primary writes to the peer alone, which hears of it only when
+// the disk is gone; until then both superblocks say the same.
 void Volume::begin_to_leave() {
+    if (state_.disk == DiskState::UpToDate)
+        begin_handover();
     leaving_ = true;
     refresh_access();
     pump();
@@ -415,6 +419,10 @@ void Volume::start_settling() {
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
     case OperationKind::SetRole:
+        if (!attached) {
+            end_operation({});  // no disk to say so, and no write at the peer any more
+            return;
+        }
         io_.want_generation(false);  // if one is needed, it is made here
         if (target.role == Role::Primary) {
             // Spec 5.8: writes of this Primary will not reach the peer, so they

@@ -139,7 +139,7 @@ void DrbdResource::record_role() {
     change_.phase = RolePhase::Record;
     change_.waiting = 1;
     for (unsigned i = 0; i < nr_volumes_; i++) {
-        if (volumes_[i] && volumes_[i]->is_attached() && !volumes_[i]->operation().pending()) {
+        if (volumes_[i] && volumes_[i]->concerns_role(change_.role) && !volumes_[i]->operation().pending()) {
             change_.waiting++;
             volumes_[i]->record_role(change_.number, change_.role, change_.force);
         }

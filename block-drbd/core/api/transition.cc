@@ -61,6 +61,17 @@ void Volume::start_next_transition() {
     transition_queued_ = true;
 }
 
+// The resync that was about to start is given up.
+void Volume::forget_start() {
+    early_sync_uuid_.reset();
+    if (transition_queued_ && transition_ == Transition::BecomeTarget) {
+        transition_ = Transition::None;  // nothing of it is in memory yet
+        transition_queued_ = false;
+    }
+    if (next_transition_ != Transition::FinishTarget)
+        next_transition_ = Transition::None;
+}
+
 void Volume::fill_transition(SettlePlan& plan) {
     State after = state_;
     plan.bitmap = true;
@@ -216,6 +227,7 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
     if (real != DiskState::UpToDate && (failed == 0 || real != DiskState::Inconsistent))
         return false;
     target_is_done_ = true;
+    target_is_good_ = real == DiskState::UpToDate;
     resync_.hurry_confirmation();
     finish_if_target_is_done();
     return true;
@@ -232,7 +244,8 @@ void Volume::finish_if_target_is_done() {
         target_is_done_ = false;
         return;
     }
-    const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks;
+    // A target that has everything lacks nothing that has failed: a bit that is left is this node's own matter.
+    const uint64_t failed = target_is_good_ ? 0 : resync_.progress(owner_.now_ms()).failed_blocks;
     if (disk_.bitmap.count() > failed || resync_.waits_for_confirmation())
         return;
     target_is_done_ = false;

@@ -334,7 +334,11 @@ void Volume::disk_is_gone(const char* reason) {
         }
     }
     bool left = false;
-    if (operation_.pending()) {
+    // A demotion waits for writes at the peer without the disk, too.
+    const bool demotes = operation_.kind == OperationKind::SetRole && operation_.role == Role::Secondary;
+    if (demotes) {
+        operation_.phase = OperationPhase::WaitRequests;
+    } else if (operation_.pending()) {
         const OperationKind kind = operation_.kind;
         const bool wanted_it = reason && (kind == OperationKind::Detach || kind == OperationKind::Leave ||
                                           kind == OperationKind::Inactivate);
@@ -344,9 +348,12 @@ void Volume::disk_is_gone(const char* reason) {
             end_operation(Error::of(ErrorCode::Io, "%s", why));
         left = wanted_it && kind != OperationKind::Detach;
     }
-    leaving_ = demoting_ = false;
+    leaving_ = false;
+    demoting_ = demotes;
     refresh_access();
     io_.fail_waiting(-EIO);  // a Primary's disk that is detached by force goes while requests wait for its metadata
+    if (demotes)
+        pump();
     if (left) {
         // Whoever uses the image next may write it; that is no other data.
         exposed_uuid_ = 0;

@@ -133,6 +133,10 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // record_role() writes it down and answers with on_role_recorded();
     // take_role() makes it the state.
     StateVerdict may_change_role(Role role, bool force) const;
+    // It has a disk that must say so, or writes at the peer that a demotion waits for.
+    bool concerns_role(Role role) const {
+        return is_attached() || (role == Role::Secondary && (io_.writes_in_flight() != 0 || io_.unconfirmed() != 0));
+    }
     void record_role(uint64_t operation, Role role, bool force);
     void take_role(uint64_t operation, Role role, const char* reason);
     void withdraw_role(uint64_t operation);
@@ -261,6 +265,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // transition.cc
     void begin_transition(Transition transition);
     void start_next_transition();
+    void forget_start();
     bool waits_to_invalidate() const;
 
     // change_state.cc: who has the newest data when this disk is given up
@@ -342,6 +347,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool target_may_be_done_ = false;  // source: nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
+    bool target_is_good_ = false;      // and that it has everything
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync

@@ -36,7 +36,7 @@ struct Access {
     bool image = false;       // writes go to the image
     bool image_reads = false; // UpToDate: every read may
     bool image_reads_in_sync = false;  // Inconsistent: reads of ranges without a set bit may
-    bool image_alone = true;  // a write that the image alone has is a success: it is no target of a resync
+    bool image_alone = true;  // a write that the image alone has is a success: it is good, and has not failed
     bool peer_reads = false;  // the peer is UpToDate: what the image cannot answer it does
     bool replicate = false;   // writes go to the peer
     bool send_out_of_sync = false;  // WFBitMapS: the peer is told of bits that are set newly
