@@ -182,7 +182,17 @@ Result<uint64_t> Volume::ask_peer_for(uint64_t number, const wire::StateChange& 
     return number;
 }
 
+// A Primary's disk goes as a failed one does: from here on the guest lives on the
+// peer's, so what it writes there waits for the peer's new generation, and nothing
+// comes back to this disk if the peer is lost.
 void Volume::begin_to_leave() {
+    if (operation_.forced) {
+        lose_disk("detached by force, without a word on the disk");
+        if (peer_went_on())  // before it agreed
+            end_handover(0, nullptr);
+        pump();
+        return;
+    }
     leaving_ = true;
     refresh_access();
     pump();
@@ -372,9 +382,8 @@ void Volume::start_settling() {
     case OperationKind::Detach:
     case OperationKind::Leave:
     case OperationKind::Inactivate: {
-        if (!attached || operation_.forced) {
-            disk_is_gone(operation_.kind == OperationKind::Detach ? "detached by force, without a word on the disk"
-                                                                  : "the node is being closed");
+        if (!attached) {
+            disk_is_gone("the node is being closed");
             return;
         }
         State last = recorded_state();

@@ -336,8 +336,9 @@ void Volume::disk_is_gone(const char* reason) {
     bool left = false;
     if (operation_.pending()) {
         const OperationKind kind = operation_.kind;
-        const bool wanted_it = reason && (kind == OperationKind::Detach || kind == OperationKind::Leave ||
-                                          kind == OperationKind::Inactivate);
+        const bool given_up = kind == OperationKind::Detach && operation_.forced && operation_.phase == OperationPhase::WaitRequests;
+        const bool wanted_it = given_up || (reason && (kind == OperationKind::Detach || kind == OperationKind::Leave ||
+                                                       kind == OperationKind::Inactivate));
         if (wanted_it)
             end_operation({});
         else
