@@ -309,10 +309,10 @@ void Admin::fail_over() {
 }
 
 // Where the world has few of them: the next one that it has.
-uint64_t Admin::wanted_command(uint64_t drawn) const {
+Command Admin::wanted_command(Command drawn) const {
     const unsigned wanted = world_.options().commands;
-    while (wanted != 0 && !(wanted >> drawn & 1))
-        drawn = (drawn + 1) % 10;
+    while (wanted != 0 && !(wanted & bit_of(drawn)))
+        drawn = static_cast<Command>((static_cast<unsigned>(drawn) + 1) % kCommands);
     return drawn;
 }
 
@@ -326,35 +326,35 @@ void Admin::command() {
         return;
     const Time soon = world_.queue().now() + random_.exponential(3 * kSecond);
     gave_commands_ = true;
-    switch (wanted_command(random_.below(10))) {
-    case 0:
-    case 1:
+    switch (wanted_command(static_cast<Command>(random_.below(kCommands)))) {
+    case Command::Disconnect:
+    case Command::DisconnectToo:
         host_[h].keep_apart_until = soon;
         node.disconnect(false);
         break;
-    case 2:
+    case Command::ForcedDisconnect:
         host_[h].keep_apart_until = soon;
         node.disconnect(true);
         break;
-    case 3: node.invalidate(v); break;
-    case 4: node.invalidate_remote(v); break;
-    case 5: node.outdate(v); break;
-    case 6:
+    case Command::Invalidate: node.invalidate(v); break;
+    case Command::InvalidateRemote: node.invalidate_remote(v); break;
+    case Command::Outdate: node.outdate(v); break;
+    case Command::Detach:
         host_[h].keep_detached_until = soon;
         node.detach(v, random_.chance(0.3));
         break;
-    case 7:
+    case Command::Leave:
         if (node.is_primary())
             break;
         host_[h].keep_detached_until = soon;
         node.leave(v);
         break;
-    case 8:
+    case Command::Drain:
         host_[h].drained++;
         node.drain(0, true);
         drain_for(h, random_.below(2 * kSecond));
         break;
-    case 9: node.new_current_uuid(v, false); break;
+    case Command::NewCurrentUuid: node.new_current_uuid(v, false); break;
     }
 }
 

@@ -12,6 +12,7 @@
 #include "decisions.h"
 #include "drbd-core.h"
 #include "event_queue.h"
+#include "faults.h"
 #include "rng.h"
 
 namespace drbd::sim {
@@ -61,7 +62,7 @@ class Admin {
     void meet_anew();
     void fail_over();
     void command();
-    uint64_t wanted_command(uint64_t drawn) const;
+    Command wanted_command(Command drawn) const;
     bool are_reachable() const;
     bool is_up_to_date(int host) const;
     bool only_outdated(int h) const;

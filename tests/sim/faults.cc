@@ -135,7 +135,7 @@ void away(Options& o, Rng& r) {
     crowd(o, r);
     o.reads = 0.4;
     o.waits_for_sync = true;
-    o.commands = 1u << 6;
+    o.commands = bit_of(Command::Detach);
     o.command_every = r.between(kSecond, 4 * kSecond);
     o.pause = 2 * kSecond;
 }
@@ -154,7 +154,7 @@ void relay(Options& o, Rng& r) {
     o.depth = static_cast<unsigned>(4 + r.below(12));
     if (o.command_every != 0) {
         o.command_every = r.between(500 * kMillisecond, 3 * kSecond);
-        o.commands = 1u << 0 | 1u << 5;
+        o.commands = bit_of(Command::Disconnect) | bit_of(Command::Outdate);
     }
 }
 
@@ -171,7 +171,7 @@ void relapse(Options& o, Rng& r) {
             *every = r.between(500 * kMillisecond, 3 * kSecond);
     if (o.command_every != 0) {
         o.command_every = r.between(300 * kMillisecond, kSecond);
-        o.commands = 1u << 3 | 1u << 4;
+        o.commands = bit_of(Command::Invalidate) | bit_of(Command::InvalidateRemote);
     }
 }
 
@@ -202,7 +202,7 @@ void drip(Options& o, Rng& r) {
     o.image_bytes = 1 << 20;
     o.large = 0.7;
     o.skip_initial_sync = true;
-    o.commands = 1u << 3 | 1u << 4;
+    o.commands = bit_of(Command::Invalidate) | bit_of(Command::InvalidateRemote);
     o.command_every = r.between(kSecond, 3 * kSecond);
     o.zeroes = o.discards = 0;
     o.waits_for_sync = false;

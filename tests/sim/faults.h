@@ -26,6 +26,14 @@ enum FaultKind : unsigned {
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
 };
 
+// What the administrator does at random; chance draws one of kCommands.
+enum class Command : unsigned {
+    Disconnect, DisconnectToo,  // the same, so that it comes twice as often
+    ForcedDisconnect, Invalidate, InvalidateRemote, Outdate, Detach, Leave, Drain, NewCurrentUuid,
+};
+constexpr unsigned kCommands = 10;
+constexpr unsigned bit_of(Command command) { return 1u << static_cast<unsigned>(command); }
+
 struct Options {
     // Disks.
     unsigned volumes = 1;
@@ -67,7 +75,7 @@ struct Options {
     Time kill_every = 0, power_every = 0, freeze_every = 0, cut_every = 0, stall_every = 0, partition_every = 0;
     double both_at_once = 0.05;
     Time failover_every = 0, command_every = 0;
-    unsigned commands = 0;            // which ones (bits, as in Admin::command()); 0: all
+    unsigned commands = 0;            // which ones (bit_of()); 0: all
     bool hasty = false;               // promotes while the other is Primary
     Time down_most = 0;               // after a death; 0: as chance has it
 };

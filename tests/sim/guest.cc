@@ -120,8 +120,13 @@ void Guest::on_process_died(int host, bool lost_cache) {
     for (History& history : histories_)
         if (lost_cache)
             history.power_lost(host);
-    if (host_ != host)
+    if (host_ != host) {
+        // Who lives on the peer's disk alone has lost what only that had.
+        for (unsigned v = 0; running_ && lost_cache && v < histories_.size(); v++)
+            if (std::string(world_.node(host_).status(v).disk) != "UpToDate")
+                histories_[v].only_copy_lost();
         return;
+    }
     for (unsigned v = 0; v < histories_.size(); v++) {
         histories_[v].guest_died();
         unflushed_[v].clear();

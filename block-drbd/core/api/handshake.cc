@@ -280,7 +280,7 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     const wire::GenerationReport& told = report.value();
     const bool diskless = !is_attached();
     if (diskless && state_.role == Role::Primary && exposed_uuid_ != 0 &&
-        (!is_connected() || state_.peer_disk == DiskState::Diskless) &&
+        (!is_connected() || state_.peer_disk < DiskState::Failed) &&
         !same_generation(exposed_uuid_, told.uuids.current) &&
         !(peer_has_newer_ && same_generation(exposed_uuid_, told.uuids.bitmap)))
         return Error::of(ErrorCode::Incompatible,
@@ -293,7 +293,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);
     if (diskless) {
-        if (state_.role == Role::Primary || is_connected()) {
+        // A disk that the peer is giving up may have missed what was written here last.
+        if ((state_.role == Role::Primary || is_connected()) && state_.peer_disk != DiskState::Failed) {
             peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);
             expose_peers_data();
         }

@@ -592,6 +592,7 @@ void Volume::attach_succeeded() {
     const bool announce = is_connected() || policy_.handshake_under_way;
     if (announce) {
         wanted.disk = DiskState::Negotiating;  // spec 4.6
+        negotiating_since_ms_ = owner_.now_ms();
         if (is_connected())
             peer_.has_generations = false;  // in a handshake it has told already, or will
     } else {

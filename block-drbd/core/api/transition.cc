@@ -287,6 +287,10 @@ constexpr uint64_t kProgressEveryMs = 1000;
 
 void Volume::on_time(uint64_t now_ms) {
     resync_.on_time(now_ms);
+    // One stream may be dead, and an answer lost with it, while pings are answered on the other.
+    if (now_ms >= comparison_deadline_ms())
+        link().drop(Timeout, "volume %u: the peer did not answer within %llu ms to a disk that was attached", number_,
+                    static_cast<unsigned long long>(comparison_deadline_ms() - negotiating_since_ms_));
     if (io_.in_handover() && now_ms >= handover_deadline_ms())
         end_handover(0, "the peer went on without this node's disk and made no new data generation within timeout: if "
                         "both hosts lose power now, writes that only the peer has could be lost");
@@ -300,8 +304,16 @@ uint64_t Volume::handover_deadline_ms() const {
     return handover_since_ms_ + uint64_t{owner_.connection().config().timeout} * 100;
 }
 
+// The guest's requests wait for the comparison: the peer has the time that it has for one of them.
+uint64_t Volume::comparison_deadline_ms() const {
+    if (state_.disk != DiskState::Negotiating || !is_connected())
+        return UINT64_MAX;
+    const DrbdNetConfig& config = owner_.connection().config();
+    return negotiating_since_ms_ + uint64_t{std::max(config.ko_count, 1u)} * config.timeout * 100;
+}
+
 uint64_t Volume::next_deadline_ms() const {
-    uint64_t deadline = resync_.next_deadline_ms();
+    uint64_t deadline = std::min(resync_.next_deadline_ms(), comparison_deadline_ms());
     if (io_.in_handover())
         deadline = std::min(deadline, handover_deadline_ms());
     if (resync_.is_running())

@@ -8,6 +8,8 @@ namespace drbd::sim {
 
 namespace {
 
+constexpr uint64_t kStill = UINT64_MAX;  // Entry::back_until
+
 uint64_t value_in(const Written& write, uint64_t sector) {
     return write.zeroes ? 0 : write.write_id << 12 | (sector - write.sector);
 }
@@ -37,7 +39,7 @@ void History::prune(List& entries) {
     if (entries.size() < 2)
         return;
     std::erase_if(entries, [&](const Entry& e) {
-        const bool over = e.superseded_stable != 0 && e.superseded < oldest;
+        const bool over = e.superseded_stable != 0 && std::max(e.superseded, e.back_until) < oldest;
         if (over && e.value != 0)
             forgotten_[e.value] = {.issued = e.issued, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
         return over;
@@ -59,7 +61,16 @@ void History::end_write(Written& write, bool success) {
                 e.ended = write.ended;
             else if (success && e.ended != 0 && e.ended < write.issued && e.superseded == 0)
                 e.superseded = write.ended, e.successor_issued = write.issued;
+            else if (success && e.ended < write.issued && e.back_until == kStill)
+                e.back_until = write.ended;
         }
+}
+
+void History::only_copy_lost() {
+    for (List& entries : all_)
+        for (Entry& e : entries)
+            if (e.superseded != 0 && e.superseded_stable == 0)
+                e.back_until = kStill;
 }
 
 void History::flushed(const Written& write) {
@@ -89,7 +100,7 @@ bool History::readable(uint64_t sector, uint64_t value, uint64_t issued) const {
     if (index == 0)
         return value == 0;
     return std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
-        return e.value == value && (e.superseded == 0 || e.superseded > issued);
+        return e.value == value && (e.superseded == 0 || std::max(e.superseded, e.back_until) > issued);
     });
 }
 

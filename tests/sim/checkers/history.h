@@ -45,6 +45,9 @@ class History {
     // The guest's process is gone with everything that had not ended.
     void guest_died();
     void power_lost(int host) { power_lost_[host] = tick(); }
+    // The only good copy lost what was not flushed, and the guest goes on: it may
+    // find what was there before, and hears of it by a flush that fails.
+    void only_copy_lost();
     // Did this host lose what was not flushed since then?
     bool has_lost_since(int host, uint64_t begin) const { return power_lost_[host] > begin; }
     // When this host last lost what was not flushed.
@@ -79,6 +82,7 @@ class History {
         uint64_t value, write_id, issued, ended;  // ended 0: not
         uint64_t superseded = 0, superseded_stable = 0;
         uint64_t successor_issued = 0;  // when what superseded it began: a loss after that may have hit it
+        uint64_t back_until = 0;  // superseded, and there again by only_copy_lost() until a write that ended then
     };
     using List = std::vector<Entry>;
 

@@ -106,6 +106,7 @@ class Runner {
         uint64_t number = 0;                     // of the operation; 0: none was begun
         bool force = false;
     } promotion_[2];
+    uint64_t detaching_[2] = {0, 0};  // `begin detach`
 };
 
 }  // namespace drbd::sim

@@ -263,12 +263,16 @@ void Runner::request(const Words& words) {
 void Runner::begin_request(const Words& words) {
     if (words[1] == "promote")
         begin_promotion(words, 2);
+    else if (words[1] == "detach")
+        detaching_[host_of(words, 2)] = node(host_of(words, 2)).detach(0, has(words, "force"));
     else if (!issue(words, 1) && !is_injected())
         complain("script: the request cannot be made here");
 }
 
 void Runner::wait_for_requests(const Words& words) {
     end_promotion(host_of(words));
+    if (const uint64_t number = std::exchange(detaching_[host_of(words)], 0); number != 0)
+        finish(host_of(words), number);
     if (!wait([&] { return node(host_of(words)).requests_in_flight() == 0; }) && !is_injected())
         complain("expect: requests on " + words[1] + " do not end");
 }
