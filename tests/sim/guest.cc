@@ -78,13 +78,16 @@ void Guest::begin(int host, bool licence) {
         issue_later();
 }
 
+// A promises the own copy alone; B also what the peer's process had received.
+bool Guest::other_has_all() const {
+    const DrbdProtocol protocol = world_.options().protocol;
+    return protocol == DRBD_PROTOCOL_C || (protocol == DRBD_PROTOCOL_B && world_.node(1 - host_).incarnation() == peer_process_);
+}
+
 // What the last guest was promised is here, unless its disk's generation had
 // left this one's past.
 std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
-    // A promises the own copy alone; B also what the peer's process had received.
-    const DrbdProtocol protocol = world_.options().protocol;
-    const bool other_died = protocol == DRBD_PROTOCOL_A || (protocol == DRBD_PROTOCOL_B && world_.node(host).incarnation() != peer_process_);
-    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && other_died))
+    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && !other_has_all()))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))

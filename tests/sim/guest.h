@@ -29,6 +29,8 @@ class Guest {
     void on_process_died(int host, bool lost_cache);
     // An administrator gives that host's data up: what A and B have promised there is not asked for.
     void on_invalidated(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
+    // The other was promoted meanwhile, and its data come here.
+    void on_target(int host) { lost_promises_ |= host == host_ && !other_has_all(); }
     void on_disk_error(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.
@@ -45,6 +47,7 @@ class Guest {
   private:
     const Disk* good_data(int host, unsigned volume) const;
     bool promises_both_copies() const;
+    bool other_has_all() const;
     void issue();
     void issue_later();
     void choose(GuestRequest& request);

@@ -309,9 +309,11 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
             complain(wrong);
+    if (std::strcmp(change.field, "connection") != 0 || std::strcmp(change.new_value, "SyncTarget") != 0)
+        return;
+    guest_.on_target(host);
     // A and B let a write complete that the next Primary need not have.
-    if (options_.protocol != DRBD_PROTOCOL_C || std::strcmp(change.field, "connection") != 0 ||
-        std::strcmp(change.new_value, "SyncTarget") != 0)
+    if (options_.protocol != DRBD_PROTOCOL_C)
         return;
     if (const std::string wrong = direction_.on_target(host, volume, guest_.history(volume), node.disk(volume), nodes_[1 - host]->disk(volume));
         !wrong.empty())
