@@ -289,11 +289,11 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
     // generation then; it is not waited for.
     if (has_no_disk(volume)) {
         unflushed_[volume].push_back(write);
-        // It may be told when both disks have failed: it is where it was written.
-        bool is_here = true;
+        // The guest lives on the peer's disk, unless the peer has not even this.
+        bool peer_has_it = true;
         for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
-            is_here &= histories_[volume].at_least(write, s, disks[host_]->value(View::Current, s));
-        remember_generation(volume, is_here ? host_ : 1 - host_);
+            peer_has_it &= histories_[volume].at_least(write, s, disks[1 - host_]->value(View::Current, s));
+        remember_generation(volume, peer_has_it ? 1 - host_ : host_);
         return;
     }
     std::string wrong = check_completed(histories_[volume], write, disks, protocol, View::Current);

@@ -129,8 +129,13 @@ class Daemon:
         return self.process.wait(timeout_s or self.timeout_s)
 
     def stop_process(self) -> None:
-        """SIGSTOP: a host that hangs."""
+        """SIGSTOP: a host that hangs. The signal takes its time: on return every thread stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        wait_for(self._stands_still, "the process stands still", 10)
+
+    def _stands_still(self) -> bool:
+        stats = [(task / "stat").read_text() for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()]
+        return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
     def continue_process(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
