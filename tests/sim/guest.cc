@@ -56,12 +56,12 @@ void Guest::begin(int host, bool licence) {
     world_.trace().line(host, "guest", licence);
     for (unsigned v = 0; v < histories_.size(); v++) {
         const Disk& source = *good_data(host, v);
+        const int holder = &source == &world_.node(host).disk(v) ? host : 1 - host;
         if (!licence)
-            if (const std::string wrong = check_stint(host, v, source); !wrong.empty()) {
-                world_.complain(wrong);
+            if (const std::string wrong = check_stint(holder, v, source); !wrong.empty()) {
+                world_.complain(std::string("completed_writes: ") + "AB"[host] + " becomes Primary " + wrong);
                 return;
             }
-        const int holder = &source == &world_.node(host).disk(v) ? host : 1 - host;
         world_.direction().on_guest_begins(holder, v, histories_[v], source, world_.node(1 - holder).disk(v));
         histories_[v].begin_stint(source);
         unflushed_[v].clear();
@@ -85,9 +85,9 @@ bool Guest::other_has_all() const {
 }
 
 // What the last guest was promised is here, unless its disk's generation had
-// left this one's past.
-std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
-    if (generation_[volume] == 0 || lost_promises_ || (host != host_ && !other_has_all()))
+// left the past of the disk that the next one begins with, which is `holder`'s.
+std::string Guest::check_stint(int holder, unsigned volume, const Disk& source) {
+    if (generation_[volume] == 0 || lost_promises_ || (holder != host_ && !other_has_all()))
         return "";
     const MetadataView metadata = read_superblock(source, View::Stable);
     if (!metadata.valid || !metadata.knows(generation_[volume]))
@@ -97,8 +97,7 @@ std::string Guest::check_stint(int host, unsigned volume, const Disk& source) {
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < source.image().sectors(); s++) {
             const uint64_t value = source.value(View::Current, s);
             if (!history.survived(s, value))
-                return std::string("completed_writes: ") + "AB"[host] + " becomes Primary without what was completed; sector " +
-                       std::to_string(s) + " has write " + std::to_string(value >> 12) + ", and it knows " + hex_of(generation_[volume]) +
+                return "without what was completed; sector " + std::to_string(s) + " has write " + std::to_string(value >> 12) + ", and it knows " + hex_of(generation_[volume]) +
                        ", in which they completed; history" + history.describe(s);
         }
     return "";

@@ -51,7 +51,7 @@ class Guest {
     void issue();
     void issue_later();
     void choose(GuestRequest& request);
-    std::string check_stint(int host, unsigned volume, const Disk& source);
+    std::string check_stint(int holder, unsigned volume, const Disk& source);
     void write_ended(unsigned volume, Written& write, const GuestRequest& request);
     void flush_ended(unsigned volume, const GuestRequest& request);
     bool has_no_disk(unsigned volume) const;
