@@ -5,7 +5,7 @@
 // peer and back, after that of the write.  Who commits each transaction (a
 // database, the journal of a file system) flushes after the same few writes
 // again and again.  Then the epoch may end with the last of them, and P_BARRIER
-// leaves in one packet with its data (docs/decisions/0022-flush-rhythm.md).
+// leaves with its data in one system call (docs/decisions/0022-flush-rhythm.md).
 // A wrong guess costs the peer one flush of its disk, and is not repeated before
 // the guest has found a rhythm anew.
 #pragma once
