@@ -214,6 +214,8 @@ void drip(Options& o, Rng& r) {
     o.think = r.below(50 * kMillisecond);
 }
 
+void stuck(Options& o, Rng&) { o.stuck_io = 0.003; }
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -259,28 +261,19 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         o.flush_error = f.flush_error;
         o.metadata_error = f.metadata_error;
     }
-    if (kinds & kFaultCrowd)
-        crowd(o, r);
-    if (kinds & kFaultSpread)
-        spread(o, r);
-    if (kinds & kFaultCommits)
-        commits(o, r);
-    if (kinds & kFaultMeet)
-        meet(o, r);
-    if (kinds & kFaultStuck)
-        o.stuck_io = 0.003;
     if (kinds & kFaultFailover)
         o.failover_every = f.failover_every;
     if (kinds & kFaultAdmin)
         o.command_every = f.command_every;
+    // In a fixed order: where two are named, the later one has the last word.
     static constexpr struct { FaultKind kind; void (*world)(Options&, Rng&); } kWorlds[] = {
-        {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay}, {kFaultRelapse, relapse},
-        {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
+        {kFaultCrowd, crowd}, {kFaultSpread, spread}, {kFaultCommits, commits}, {kFaultMeet, meet},
+        {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
+        {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)
             row.world(o, r);
-    // A guest that fails over needs time to do so.
     return o;
 }
 

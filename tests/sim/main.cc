@@ -77,8 +77,10 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
                 kinds |= name.kind;
                 found = true;
             }
-        if (!found)
+        if (!found) {
+            std::fprintf(stderr, "%s: there are no faults '%s'; --help names those that there are\n", program, word.c_str());
             return false;
+        }
         at = end + 1;
     }
     return true;
@@ -229,7 +231,7 @@ bool run_list(const Arguments& a, Totals& totals) {
         if (line[0] == '#' || std::sscanf(line, "%llu %llu %99s", &seed, &requests, faults) != 3)
             continue;
         if (!parse_faults(faults, kinds)) {
-            std::fprintf(stderr, "%s: %s: unknown faults '%s'\n", program, a.list.c_str(), faults);
+            std::fprintf(stderr, "%s: in the list %s\n", program, a.list.c_str());
             good = false;
             break;
         }
@@ -336,7 +338,9 @@ int main(int argc, char** argv) {
     }
     const bool protocol_is_known = a.protocol.empty() || (a.protocol.size() == 1 && std::strchr("ABC", a.protocol[0]));
     Mask mask;
-    if (!parse_faults(a.faults_text, a.faults) || !protocol_is_known || !Mask::parse(a.without, mask) || optind != argc) {
+    if (!parse_faults(a.faults_text, a.faults))
+        return 2;
+    if (!protocol_is_known || !Mask::parse(a.without, mask) || optind != argc) {
         usage();
         return 2;
     }
