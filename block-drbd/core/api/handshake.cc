@@ -42,6 +42,7 @@ void Volume::link_up() {
     const DrbdNetConfig& config = owner_.connection().config();
     peer_ = {};
     early_sync_uuid_.reset();
+    held_state_.reset();
     consider_resync_ = false;
     decision_ = {};
     policy_.agreed_version = link.agreement().version;
@@ -119,6 +120,7 @@ void Volume::send_state_of(const State& state) {
 void Volume::link_lost(ConnectionState how, const char* reason) {
     policy_.handshake_under_way = false;
     peer_.has_sizes = peer_.has_generations = false;
+    held_state_.reset();
     consider_resync_ = false;
     const bool spared = waits_to_invalidate();
     if (spared) {
@@ -340,7 +342,24 @@ Result<void> Volume::on_state(const wire::Frame& frame) {
         return announced.error();
     if (state_.connection <= ConnectionState::TearDown)
         return {};
+    held_state_.reset();
+    if (announced.value().disk == DiskState::Negotiating && is_connected() && generation_is_unstable()) {
+        held_state_ = announced.value();
+        return {};
+    }
     return apply_peer_state(announced.value());
+}
+
+// A disk that the peer attaches is compared with what is on the disk here: by the
+// answer it would take a generation that only memory has for a stable one
+// (decision 0018).
+void Volume::compare_held_state() {
+    if (!held_state_ || generation_is_unstable())
+        return;
+    const State announced = *held_state_;
+    held_state_.reset();
+    if (auto applied = apply_peer_state(announced); !applied)
+        link().drop(applied.error());
 }
 
 DiskState Volume::real_peer_disk(const State& announced) const {

@@ -355,7 +355,40 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
         return;
     if (forced || role == Role::Primary)
         send_uuids();
-    send_state();
+    if (role == Role::Secondary && disk_.crashed_primary && is_ahead_in_blocks(Role::Secondary))
+        resync_failed_blocks();
+    else
+        send_state();
+}
+
+// A good disk that failed a request of the guest for want of space, or a discard, and
+// was kept (design D17): the peer has it, the guest has the error, the blocks are
+// marked.  In one generation with the peer nothing would ever take them up (rule 40).
+bool Volume::is_ahead_in_blocks(Role role) const {
+    return is_attached() && state_.role == role && state_.connection == ConnectionState::Connected &&
+           state_.disk == DiskState::UpToDate && state_.peer_disk == DiskState::UpToDate && disk_.bitmap.count() != 0;
+}
+
+// From the own copy, which is what the guest has read here since.  Until that is over the
+// marker of a crashed Primary stands: with it this node is the source after a crash, too,
+// and still the target of a peer that has become Primary without it (decision 0024).
+void Volume::resync_failed_blocks() {
+    State peer;
+    peer.role = state_.peer;
+    peer.disk = state_.peer_disk;
+    peer.connection = ConnectionState::Connected;
+    send_uuids();
+    decision_ = decide(peer, peer.disk);
+    if (decision_.direction != Direction::Source) {
+        send_state();
+        return;
+    }
+    take_decision();
+    State wanted = state_;
+    wanted.connection = ConnectionState::WFBitMapS;
+    send_state_of(wanted);  // it goes before the bitmap
+    explain_resync("a request of the guest failed here and not on the peer: those blocks follow this copy");
+    change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
 }
 
 // Another volume could not become Primary: this one's superblock must not say
@@ -383,6 +416,7 @@ void Volume::start_settling() {
         }
         State last = recorded_state();
         last.role = Role::Secondary;
+        disk_.crashed_primary |= is_ahead_in_blocks();
         disk_.uuids = with_role(disk_.uuids, false);
         plan.bitmap = true;
         if (primary_recorded_)
@@ -436,6 +470,7 @@ void Volume::start_settling() {
             disk_.uuids = with_role(disk_.uuids, true);
             primary_recorded_ = true;
         } else {
+            disk_.crashed_primary |= is_ahead_in_blocks();
             disk_.uuids = with_role(disk_.uuids, false);
             plan.bitmap = true;
         }

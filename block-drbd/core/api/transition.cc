@@ -322,6 +322,7 @@ uint64_t Volume::next_deadline_ms() const {
 }
 
 void Volume::settle_down() {
+    compare_held_state();
     resync_.pump();
     note_progress();
     finish_if_target_is_done();

@@ -257,6 +257,10 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     DiskState real_peer_disk(const State& announced) const;
     HandshakeDecision decide(const State& announced, DiskState real);
     Result<void> apply_peer_state(const State& announced);
+    void compare_held_state();
+    bool is_ahead_in_blocks(Role role = Role::Primary) const;
+    void resync_failed_blocks();
+    bool generation_is_unstable() const { return generation_new_ || generation_out_; }
     Result<void> refuse_handshake(const State& announced, DiskState& real, State& next);
     void doubt_target(State& wanted);
     void take_decision();
@@ -355,6 +359,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
     bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words
     uint64_t failed_blocks_ = 0;
+    std::optional<State> held_state_;  // of a peer whose disk is Negotiating, until the generation here is stable
     std::optional<uint64_t> early_sync_uuid_;  // came before the bitmaps were exchanged
     uint64_t last_progress_ms_ = 0;
     uint64_t received_writes_ = 0, received_bytes_ = 0, peer_reads_ = 0;
