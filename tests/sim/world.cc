@@ -302,7 +302,7 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     const bool disk_is_good = std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
                               std::strcmp(change.new_value, "UpToDate") == 0 && std::strstr(change.text, "resync");
     // Where it is said that the last guest's data may go, its history says nothing.
-    const bool given_up = direction_.is_licensed(host) && !guest_.runs_on(1 - host);
+    const bool given_up = disk_is_good && direction_.is_licensed(host, volume) && !guest_.runs_on(1 - host);
     // Nor where the source has gone on without it, in a generation that it has not.
     const bool left_behind = disk_is_good && std::strstr(change.text, "peer was lost") &&
                              has_gone_on(node.disk(volume), nodes_[1 - host]->disk(volume));

@@ -6,7 +6,7 @@ namespace drbd::sim {
 
 void ResyncDirection::on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other) {
     orphans_[host][volume].clear();
-    licence_[host] = forced_[host] = false;
+    licence_[host][volume] = forced_[host] = false;
     for (const uint64_t block : history.touched())
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < own.image().sectors(); s++) {
             const uint64_t value = other.value(View::Current, s);
@@ -19,7 +19,7 @@ std::string ResyncDirection::on_target(int host, unsigned volume, const History&
     Orphans orphans;
     orphans.swap(orphans_[host][volume]);
     forced_[host] = false;
-    if (licence_[host])
+    if (licence_[host][volume])
         return "";
     for (const auto& [sector, value] : orphans)
         if (target.value(View::Current, sector) == value)

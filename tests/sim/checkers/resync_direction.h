@@ -6,7 +6,8 @@
 // Verified, when a volume becomes SyncTarget, from the images: the source holds in
 // each sector what the last guest may find there; and what a guest completed on
 // the target and the next guest never saw (it began on the other host) is not
-// overwritten.  The known licence is of the host, for all its volumes.
+// overwritten.  A licence is for all volumes of a host; each loses it when a guest begins
+// with its data.
 // Not verified: writes that a host lost itself; whether a refusal was due.
 #pragma once
 
@@ -20,16 +21,18 @@ namespace drbd::sim {
 
 class ResyncDirection {
   public:
-    explicit ResyncDirection(unsigned volumes) : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)} {}
+    explicit ResyncDirection(unsigned volumes)
+        : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)},
+          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
 
     // This host's data may go.
-    void on_licence(int host) { licence_[host] = true; }
+    void on_licence(int host) { licence_[host].assign(licence_[host].size(), true); }
     // This host's data is good because somebody says so; the other's may go.
     void on_forced(int host) {
-        licence_[1 - host] = true;
+        on_licence(1 - host);
         forced_[host] = true;
     }
-    bool is_licensed(int host) const { return licence_[host]; }
+    bool is_licensed(int host, unsigned volume) const { return licence_[host][volume]; }
     bool is_forced(int host) const { return forced_[host]; }
     // A guest begins on the data of `host`; the history is still that of the one before.
     void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other);
@@ -39,7 +42,8 @@ class ResyncDirection {
     using Orphans = std::map<uint64_t, uint64_t>;  // sector, value: completed here, unknown to the guest now
 
     std::vector<Orphans> orphans_[2];
-    bool licence_[2] = {false, false}, forced_[2] = {false, false};
+    std::vector<bool> licence_[2];
+    bool forced_[2] = {false, false};
 };
 
 }  // namespace drbd::sim
