@@ -102,7 +102,7 @@ void Volume::after_change(const State& before, const char* reason) {
         consider_resync_ = true;  // it may have declared its data good
     // What the failed disk of the peer had acknowledged and not flushed may be lost.
     if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected())
-        owner_.transfer_log().mark_unconfirmed(number_);
+        owner_.transfer_log().peer_disk_lost(number_);
     if (is_resync(before.connection) && !is_resync(now.connection))
         left_resync(reason);
     if (is_connected() && link_is_up())

@@ -98,6 +98,7 @@ Result<void> GuestIo::on_write_ack(Request& request, Packet packet, unsigned pie
         counters_.negative_acks++;
         const uint64_t start = request.range.start + static_cast<uint64_t>(piece) * peer.piece_bytes;
         mark_out_of_sync({.start = start, .end = std::min<uint64_t>(start + peer.piece_bytes, request.range.end)});
+        note_loss_there(request);
         listener_.on_peer_write_failed();
     }
     advance(request);
@@ -124,15 +125,26 @@ void GuestIo::on_peer_lost(Request& request) {
     unconfirmed_--;
     clearable_ -= request.peer.clearable;
     mark_out_of_sync(request.range);
-    if (request.stage == Stage::Done && request.result == 0 && request.changes_data()) {
-        // The guest was told that it is done.
-        if (!request.local_ok || rests_on_peer() || request.attachment != attachment_)
-            lost_writes_ = owes_loss_ = true;
-        else
-            local_only_generation_ = written_generation_;
-    }
+    note_loss_there(request);
     advance(request);
     settle(request);
+}
+
+// The peer does not have it, or nobody knows; the guest may have been told that it is done.
+void GuestIo::note_loss_there(const Request& request) {
+    if (request.stage != Stage::Done || request.result != 0 || !request.changes_data())
+        return;
+    if (!request.local_ok || rests_on_peer() || request.attachment != attachment_)
+        lost_writes_ = owes_loss_ = true;
+    else
+        local_only_generation_ = written_generation_;
+}
+
+// It keeps what it has acknowledged: its image still has that when the disk comes back.
+void GuestIo::on_peer_disk_lost(const Request& request) {
+    mark_out_of_sync(request.range);
+    if (!request.peer.asks_write_ack)
+        note_loss_there(request);
 }
 
 void GuestIo::mark_out_of_sync(const Interval& range) {

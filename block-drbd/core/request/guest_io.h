@@ -196,6 +196,7 @@ class GuestIo {
     unsigned volume() const { return volume_; }
     void on_confirmed(Request& request);
     void on_peer_lost(Request& request);  // a write or a read
+    void on_peer_disk_lost(const Request& request);
     void on_epochs_confirmed();           // or lost: flushes may go on
     void on_room(Request& request);       // it waited to send
     void mark_out_of_sync(const Interval& range);
@@ -222,6 +223,7 @@ class GuestIo {
     DrbdStep submit(Request& request);
     bool has_image() const { return access_.image && has_disk_; }
     // What the image has will be overwritten with what the peer has.
+    void note_loss_there(const Request& request);
     bool rests_on_peer() const { return !has_image() || !access_.image_alone; }
     bool holds_current(const Request& request) const {
         return request.holds_extents && has_disk_ && request.attachment == attachment_;

@@ -202,10 +202,10 @@ void TransferLog::resume_waiting() {
 
 // ---- the peer is lost ----
 
-void TransferLog::mark_unconfirmed(unsigned volume) {
-    for (Request* r = writes_.first(); r; r = LogList::next(*r))
+void TransferLog::peer_disk_lost(unsigned volume) {
+    for (const Request* r = writes_.first(); r; r = LogList::next(*r))
         if (r->io == volumes_[volume])
-            r->io->mark_out_of_sync(r->range);
+            r->io->on_peer_disk_lost(*r);
 }
 
 uint64_t TransferLog::blocks_to_clear(unsigned volume, const Bitmap& bitmap) const {

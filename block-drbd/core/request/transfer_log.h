@@ -81,8 +81,9 @@ class TransferLog {
     // told, in order, at most `slice` of them; true when none is left.
     bool lose_peer(unsigned slice);
     // The peer's disk is lost while the connection stays: what it has not
-    // confirmed may never be stable there, and is marked.
-    void mark_unconfirmed(unsigned volume);
+    // confirmed may never be stable there, and is marked.  What it had not even
+    // acknowledged is a loss to the guest, where that lives on it.
+    void peer_disk_lost(unsigned volume);
     // Of the bits that are set, so many at most will be cleared when these writes are
     // confirmed; the peer may have cleared its own already.
     uint64_t blocks_to_clear(unsigned volume, const Bitmap& bitmap) const;

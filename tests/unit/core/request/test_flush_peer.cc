@@ -207,6 +207,43 @@ TEST_F(FlushBoth, WithoutAnImageTheConfirmationAlone) {
     }
 }
 
+// Completed here before the peer had written it, then this disk is lost, then that one fails.
+TEST_F(FlushBoth, UnderAWhatBothDisksHaveLostIsSaidOnce) {
+    for (const bool acknowledged : {false, true}) {
+        RequestWorld& w = make(acknowledged ? ReplicationProtocol::C : ReplicationProtocol::A);
+        GuestWrite& g = w.write(0);
+        w.local_done(g);
+        const auto sent = w.take();
+        if (acknowledged)
+            w.ack(sent.at(0));
+        ASSERT_EQ(g.result, 0);
+        w.lose_disk();
+        w.log.peer_disk_lost(0);
+        GuestWrite& f = w.flush();
+        if (!acknowledged)
+            w.confirm(sent.at(1));
+        w.settle();
+        EXPECT_EQ(f.result, acknowledged ? 0 : -EIO) << "an acknowledged write is on the peer's image still";
+        GuestWrite& next = w.flush();
+        w.settle();
+        EXPECT_EQ(next.result, 0);
+    }
+}
+
+TEST_F(FlushBoth, UnderAAWriteThatThePeerRefusesLaterIsSaid) {
+    RequestWorld& w = make(ReplicationProtocol::A);
+    GuestWrite& g = w.write(0);
+    w.local_done(g);
+    const auto sent = w.take();
+    ASSERT_EQ(g.result, 0);
+    w.lose_disk();
+    w.ack(sent.at(0), Packet::NegAck);
+    w.confirm(sent.at(1));
+    GuestWrite& f = w.flush();
+    w.settle();
+    EXPECT_EQ(f.result, -EIO);
+}
+
 TEST_F(FlushBoth, AFailedOneIsNoLossWhileThePeerHasAll) {
     RequestWorld& w = c();
     written(w, 0);

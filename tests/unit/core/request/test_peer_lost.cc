@@ -181,7 +181,7 @@ TEST_F(PeerLost, ItsDiskAlone) {
     GuestWrite& g = w.write(0);
     w.local_done(g);
     w.ack(w.take().at(0));
-    w.log.mark_unconfirmed(0);
+    w.log.peer_disk_lost(0);
     EXPECT_TRUE(w.volume().bit(0));
     EXPECT_EQ(w.log.unconfirmed(), 1u);
     w.settle();
