@@ -214,6 +214,14 @@ void drip(Options& o, Rng& r) {
     o.think = r.below(50 * kMillisecond);
 }
 
+// File systems that are full for a while; roles and connections change meanwhile.
+void full(Options& o, Rng& r) {
+    o.full_disk = 0.001 + static_cast<double>(r.below(20)) / 1000;
+    o.failover_every = r.between(kSecond, 5 * kSecond);
+    o.zeroes = o.discards = 0.08;
+    o.think = r.below(5 * kMillisecond);
+}
+
 void stuck(Options& o, Rng&) { o.stuck_io = 0.003; }
 
 Time rare(Rng& r, double chance, Time low, Time high) {
@@ -270,6 +278,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultCrowd, crowd}, {kFaultSpread, spread}, {kFaultCommits, commits}, {kFaultMeet, meet},
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
+        {kFaultFull, full},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

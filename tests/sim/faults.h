@@ -24,6 +24,7 @@ enum FaultKind : unsigned {
     // Only when named.
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
+    kFaultFull = 524288,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -47,6 +48,7 @@ struct Options {
     double slow_io = 0;               // this part takes 100 times as long
     double stuck_io = 0;              // this part takes seconds
     double read_error = 0, write_error = 0, flush_error = 0, metadata_error = 0;
+    double full_disk = 0;             // chance of a write to meet a file system that is full from now on, for a while
     double process_cache = 0;         // a kill loses what the process had cached
     // Connection.
     LinkTimes link;

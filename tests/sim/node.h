@@ -60,7 +60,8 @@ struct Operation {
 };
 
 // What can go wrong with I/O: of the image, or with metadata.
-enum class DiskFault : uint8_t { Read, Write, Flush, Metadata };
+enum class DiskFault : uint8_t { Read, Write, Flush, Metadata, Space };
+constexpr DiskFault kDiskFaults[] = {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata, DiskFault::Space};
 
 class Node final : public LinkUser {
   public:
@@ -171,9 +172,11 @@ class Node final : public LinkUser {
 
     // node_io.cc
     bool fails(DiskFault kind);
+    bool is_full();
+    int write_result(DiskFault kind);
     void take_job(unsigned volume);
     void job_parts(unsigned volume);
-    void job_part_done(unsigned volume, unsigned part, uint32_t write, bool ok);
+    void job_part_done(unsigned volume, unsigned part, uint32_t write, int result);
     void job_flush(unsigned volume);
     void job_done(unsigned volume, int result);
     void peer_io(const DrbdPeerIo& io);
@@ -199,7 +202,8 @@ class Node final : public LinkUser {
     uint64_t timer_number_ = 0;
     Time timer_at_ = 0;
     uint64_t clock_begin_ = 0;
-    bool fails_next_[4] = {};
+    bool fails_next_[std::size(kDiskFaults)] = {};
+    Time full_until_ = 0;
     bool split_brain_ = false;
 
     Socket sockets_[DRBD_MAX_SOCKETS];

@@ -17,15 +17,37 @@ uint64_t value_of_write(const GuestRequest& request, uint64_t index) {
     return request.kind == DRBD_REQUEST_WRITE ? request.write_id << 12 | index : 0;
 }
 
+namespace {
+
+constexpr double kNeedsSpace = 0.6;  // of the writes to a full disk
+
+}  // namespace
+
 bool Node::fails(DiskFault kind) {
     const Options& o = world_.options();
-    const double chance[] = {o.read_error, o.write_error, o.flush_error, o.metadata_error};
+    const double chance[] = {o.read_error, o.write_error, o.flush_error, o.metadata_error,
+                             kind == DiskFault::Space && is_full() ? kNeedsSpace : 0};
     const unsigned k = static_cast<unsigned>(kind);
     const bool failed = std::exchange(fails_next_[k], false) ||
                         (chance[k] > 0 && world_.decisions().disk_error(random_.chance(chance[k]), host_, k));
     if (failed)
         world_.on_disk_error(host_);
     return failed;
+}
+
+// The file system below the image is full for a while; it has room for what overwrites.
+bool Node::is_full() {
+    const Options& o = world_.options();
+    const Time now = world_.queue().now();
+    if (o.full_disk > 0 && full_until_ <= now && random_.chance(o.full_disk))
+        full_until_ = now + random_.exponential(500 * kMillisecond);
+    return o.full_disk > 0 && full_until_ > now;
+}
+
+int Node::write_result(DiskFault kind) {
+    if (fails(kind))
+        return -EIO;
+    return (world_.options().full_disk > 0 || fails_next_[static_cast<unsigned>(DiskFault::Space)]) && fails(DiskFault::Space) ? -ENOSPC : 0;
 }
 
 // -------------------------------------------------------- metadata jobs --
@@ -82,20 +104,20 @@ void Node::job_parts(unsigned volume) {
         uint32_t write = 0;
         if (job.kind == DRBD_JOB_WRITE)
             write = disks_[volume].write_bytes(job.target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes, job.fua);
-        const bool ok = !fails(DiskFault::Metadata);
-        later(io_time(), [this, volume, i, write, ok] { job_part_done(volume, i, write, ok); });
+        const int result = job.kind == DRBD_JOB_WRITE ? write_result(DiskFault::Metadata) : fails(DiskFault::Metadata) ? -EIO : 0;
+        later(io_time(), [this, volume, i, write, result] { job_part_done(volume, i, write, result); });
     }
 }
 
-void Node::job_part_done(unsigned volume, unsigned i, uint32_t write, bool ok) {
+void Node::job_part_done(unsigned volume, unsigned i, uint32_t write, int result) {
     Job& run = jobs_[volume];
     const DrbdJobPart& part = run.job->parts[i];
     if (run.job->kind == DRBD_JOB_WRITE)
-        disks_[volume].end_write(write, ok, random_);
-    else if (ok)
+        disks_[volume].end_write(write, result == 0, random_);
+    else if (result == 0)
         disks_[volume].read_bytes(View::Current, run.job->target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes);
-    if (!ok)
-        run.result = -EIO;
+    if (result != 0)
+        run.result = result;
     if (--run.parts_left > 0)
         return;
     if (run.result != 0)
@@ -173,7 +195,7 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
         break;
     case DRBD_PEER_WRITE:
     case DRBD_PEER_ZEROES:
-        result = fails(DiskFault::Write) ? -EIO : 0;
+        result = write_result(DiskFault::Write);
         disk.end_write(write, result == 0, random_);
         break;
     case DRBD_PEER_FLUSH:
@@ -280,22 +302,22 @@ void Node::submit(GuestRequest& r) {
 
 void Node::submitted(GuestRequest& r, uint32_t write, Disk::FlushPosition position) {
     Disk& disk = disks_[r.volume];
-    bool ok = true;
+    int result = 0;
     if (r.kind == DRBD_REQUEST_READ) {
-        ok = !fails(DiskFault::Read);
+        result = fails(DiskFault::Read) ? -EIO : 0;
         for (uint64_t i = 0; i < r.sectors; i++)
-            r.read[i] = ok ? disk.value(View::Current, r.sector + i) : kTornValue;
+            r.read[i] = result == 0 ? disk.value(View::Current, r.sector + i) : kTornValue;
     } else if (r.kind == DRBD_REQUEST_FLUSH) {
-        ok = !fails(DiskFault::Flush);
-        if (ok)
+        result = fails(DiskFault::Flush) ? -EIO : 0;
+        if (result == 0)
             disk.end_flush(position, false);
     } else {
-        ok = !fails(DiskFault::Write);
-        disk.end_write(write, ok, random_);
+        result = write_result(DiskFault::Write);
+        disk.end_write(write, result == 0, random_);
     }
-    if (!ok)
+    if (result != 0)
         world_.trace().line(host_, "io-error", r.kind, r.sector, r.sectors);
-    step(r, drbd_on_local_done(r.core, ok ? 0 : -EIO));
+    step(r, drbd_on_local_done(r.core, result));
     kick();
 }
 

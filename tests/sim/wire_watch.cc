@@ -7,10 +7,14 @@
 
 namespace drbd::sim {
 
+WireWatch::WireWatch(World& world)
+    : world_(world), ear_(*this), refused_{std::vector<bool>(world.options().volumes), std::vector<bool>(world.options().volumes)} {}
+
 void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (packet.packet == wire::Packet::ConnectionFeatures) {
         ledgers_[host].begin(tcp);
         order_.begin_anew();
+        refused_[host].assign(refused_[host].size(), false);
         return;
     }
     WireLedger& sent = ledgers_[1 - host];
@@ -24,6 +28,8 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     const Node& node = world_.node(host);
     if (!node.is_running() || packet.volume >= world_.options().volumes)
         return;
+    if (packet.packet == wire::Packet::NegAck)
+        refused_[host][packet.volume] = true;
     const AnsweringNode answering{
         .name = "AB"[host], .is_primary = node.is_primary(),
         .disk = [](const void* context, unsigned volume) { return &static_cast<const Node*>(context)->disk(volume); },

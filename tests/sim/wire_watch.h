@@ -6,6 +6,8 @@
 // guest's writes as they are issued and completed.  Out: complaints.
 #pragma once
 
+#include <vector>
+
 #include "checkers/epochs.h"
 #include "checkers/wire_ledger.h"
 #include "wire_ear.h"
@@ -16,7 +18,7 @@ class World;
 
 class WireWatch final : public WireListener {
   public:
-    explicit WireWatch(World& world) : world_(world), ear_(*this) {}
+    explicit WireWatch(World& world);
     WireWatch(const WireWatch&) = delete;
     WireWatch& operator=(const WireWatch&) = delete;
 
@@ -28,6 +30,8 @@ class WireWatch final : public WireListener {
     }
     // What was sent to a host without a disk is not written later.
     void on_disk_attached(int host, unsigned volume) { ledgers_[host].on_disk_attached(volume); }
+    // Has this host answered a write of its last connection with P_NEG_ACK?
+    bool has_refused(int host, unsigned volume) const { return refused_[host][volume]; }
     void on_guest_begins() { order_.begin_anew(); }
     void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }
@@ -36,6 +40,7 @@ class WireWatch final : public WireListener {
     World& world_;
     WireEar ear_;
     WireLedger ledgers_[2];  // by the host that it was sent to
+    std::vector<bool> refused_[2];
     EpochOrder order_;
 };
 

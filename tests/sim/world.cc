@@ -47,10 +47,11 @@ void World::complain(const std::string& what) {
 }
 
 void World::end_disk_faults() {
-    had_disk_faults_ |= options_.read_error + options_.write_error + options_.flush_error + options_.metadata_error > 0;
-    options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = options_.slow_io = options_.stuck_io = 0;
+    had_disk_faults_ |= options_.read_error + options_.write_error + options_.flush_error + options_.metadata_error + options_.full_disk > 0;
+    options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = 0;
+    options_.slow_io = options_.stuck_io = options_.full_disk = 0;
     for (auto& node : nodes_)
-        for (DiskFault kind : {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata})
+        for (DiskFault kind : kDiskFaults)
             node->fail_next(kind, false);
 }
 
@@ -278,7 +279,8 @@ void World::on_disk_error(int host) {
 
 void World::on_metadata_written(Node& node, unsigned volume) {
     const SuperblockSteps::Circumstances circumstances = {.has_errors = has_disk_errors_, .is_forced = direction_.is_forced(node.host()),
-                                                          .has_old_peer = options_.version_max < 96};
+                                                          .has_old_peer = options_.version_max < 96,
+                                                          .has_refused = wire_.has_refused(node.host(), volume)};
     if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), circumstances); !wrong.empty())
         complain(wrong);
     if (steps_[node.host()][volume].has_changed()) {

@@ -331,7 +331,10 @@ void Volume::settle_down() {
 }
 
 void Volume::note_progress() {
-    if (target_may_be_done_ || (state_.connection != SyncSource && state_.connection != PausedSyncS))
+    // In a generation that it has not been told of the target is not done: of writes that
+    // it refuses meanwhile one is enough, and what it is known by stays in the history.
+    if (target_may_be_done_ || generation_is_unstable() ||
+        (state_.connection != SyncSource && state_.connection != PausedSyncS))
         return;
     // Bits of the guest's writes are cleared with their epoch: they say nothing
     // of the resync.

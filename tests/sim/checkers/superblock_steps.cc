@@ -127,7 +127,8 @@ std::string SuperblockSteps::on_written(const Disk& disk, const Circumstances& c
         same(now.superblock.uuids.bitmap, before.superblock.uuids.current))
         return "superblock_steps: an outdated disk begins a generation as a Primary's, and nobody has forced that: " + step;
     // An outdated copy of a Primary is called Inconsistent as it stands (decision 0020).
-    if (!before.is_inconsistent() && !(was_outdated && is_primary) && now.is_inconsistent() && same_generation && !marks_everything(disk, View::Current, now))
+    if (!before.is_inconsistent() && !(was_outdated && is_primary) && !circumstances.has_refused && now.is_inconsistent() && same_generation &&
+        !marks_everything(disk, View::Current, now))
         return "superblock_steps: Inconsistent, with the old generation and blocks that are not marked: " + step;
     if (has_full_sync(before) && !has_full_sync(now) && !marks_everything(disk, View::Stable, now))
         return "superblock_steps: the full-sync flag is gone, and not every bit is stable: " + step;

@@ -29,6 +29,7 @@ class SuperblockSteps {
         bool has_errors;    // disks report some
         bool is_forced;     // somebody has said that this data is good
         bool has_old_peer;  // below protocol 96 a start is undone by its place alone
+        bool has_refused;   // a write of the peer on this connection: the disk may be given up in what it had become
     };
 
     // The node has written metadata, or has died: then nothing is checked.

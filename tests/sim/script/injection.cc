@@ -112,6 +112,8 @@ constexpr ScriptFault kFaults[] = {
     {"flush-error-b", 1, true, fail<DiskFault::Flush>},
     {"metadata-error-a", 0, true, fail<DiskFault::Metadata>},
     {"metadata-error-b", 1, true, fail<DiskFault::Metadata>},
+    {"no-space-a", 0, true, fail<DiskFault::Space>},
+    {"no-space-b", 1, true, fail<DiskFault::Space>},
     {"corrupt-a", 0, false, corrupt},
     {"corrupt-b", 1, false, corrupt},
 };
