@@ -107,8 +107,12 @@ bool Guest::promises_both_copies() const {
     return world_.options().protocol == DRBD_PROTOCOL_C;
 }
 
+// That of the copy that the guest lives on; without one nothing completes in it.
 void Guest::remember_generation(unsigned volume) {
-    remember_generation(volume, has_no_disk(volume) ? 1 - host_ : host_);
+    if (!has_no_disk(volume))
+        remember_generation(volume, host_);
+    else if (std::string(world_.node(host_).status(volume).peer_disk) == "UpToDate")
+        remember_generation(volume, 1 - host_);
 }
 
 void Guest::remember_generation(unsigned volume, int on) {
