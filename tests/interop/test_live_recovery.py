@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """With a live kernel: every way to part and to meet again, roles, crashes of
 either side, split brain and invalidation."""
+import errno
+import pathlib
+
+import nbd
 import pytest
-from blockdrbd import OperationFailed, QmpError, RecordingWriter, Workspace
+from blockdrbd import OperationFailed, QmpError, RecordingWriter, SwitchedDisk, Workspace
 from together import MIB, Together, our_writes
 
 REFUSED = (OperationFailed, QmpError)
@@ -73,6 +77,39 @@ def test_one_primary(rig):
     rig.ours.primary()
     assert rig.kernel.status()['ro'] == 'Secondary/Primary'
     rig.settle_equal()
+
+
+def test_what_failed_here_alone_follows_our_copy(rig):
+    """ENOSPC of our disk: the kernel has the write, the guest the error, the disk is kept. After the
+    demotion the kernel becomes the target for the marked blocks (decision 0024)."""
+    rig.fresh(start=False)
+    ours, image = rig.ours, pathlib.Path(rig.ours.images[0])
+    with SwitchedDisk(image.parent, image.stem, 0, error='ENOSPC') as disk:
+        ours.file_node = lambda volume: disk.node('image%d' % volume)
+        ours.start()
+        rig.connected()
+        ours.primary(force=True)
+        rig.synced()
+        guest = ours.guest()
+        guest.pwrite(b'a' * 65536, MIB)
+        guest.flush()
+        disk.fail_writes()
+        with pytest.raises(nbd.Error) as failed:
+            guest.pwrite(b'b' * 65536, MIB)
+        assert failed.value.errnum == errno.ENOSPC
+        disk.fail_writes(False)
+        assert guest.pread(65536, MIB) == b'a' * 65536
+        assert ours.volume()['disk'] == 'UpToDate' and ours.volume()['out-of-sync'] == 65536
+        ours.demote()
+        rig.settle_equal()
+        with open(rig.disks[0], 'rb') as kernels:
+            kernels.seek(MIB)
+            assert kernels.read(65536) == b'a' * 65536
+        status, output = rig.kernel.primary()
+        assert status == 0, output
+        rig.kernel.many(MIB, MIB, 63)
+        rig.settle_equal()
+        ours.kill()
 
 
 # -- parting --------------------------------------------------------------------------------

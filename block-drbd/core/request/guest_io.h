@@ -222,8 +222,8 @@ class GuestIo {
     DrbdStep launch(Request& request);
     DrbdStep submit(Request& request);
     bool has_image() const { return access_.image && has_disk_; }
-    // What the image has will be overwritten with what the peer has.
     void note_loss_there(const Request& request);
+    // What the image has will be overwritten with what the peer has.
     bool rests_on_peer() const { return !has_image() || !access_.image_alone; }
     bool holds_current(const Request& request) const {
         return request.holds_extents && has_disk_ && request.attachment == attachment_;
