@@ -144,8 +144,8 @@ void Guest::on_process_died(int host, bool lost_cache) {
 }
 
 // A and B let a write complete, and a flush, before the peer has written it: if the
-// guest lives on the peer's disk since, and that fails, it is gone.
-void Guest::on_disk_failed(int host, unsigned volume) {
+// guest lives on the peer's disk since, and that fails or is out of reach, it is gone.
+void Guest::on_copy_lost(int host, unsigned volume) {
     if (running_ && host_ != host && world_.options().protocol != DRBD_PROTOCOL_C &&
         std::string(world_.node(host_).status(volume).disk) != "UpToDate")
         lost_promises_ = true;

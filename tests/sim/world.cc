@@ -302,7 +302,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Attaching") == 0)
         wire_.on_disk_attached(host, volume);
     if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Failed") == 0)
-        guest_.on_disk_failed(host, volume);
+        guest_.on_copy_lost(host, volume);
+    if (std::strcmp(change.field, "peer-disk") == 0 && std::strcmp(change.new_value, "DUnknown") == 0 && guest_.host() == host)
+        guest_.on_copy_lost(1 - host, volume);
     const bool disk_is_good = std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
                               std::strcmp(change.new_value, "UpToDate") == 0 && std::strstr(change.text, "resync");
     // Where it is said that the last guest's data may go, its history says nothing.
