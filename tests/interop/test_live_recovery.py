@@ -6,7 +6,8 @@ import pathlib
 
 import nbd
 import pytest
-from blockdrbd import OperationFailed, QmpError, RecordingWriter, SwitchedDisk, Workspace
+from blockdrbd import OperationFailed, QmpError, RecordingWriter, Workspace
+from blockdrbd.nbdkit import SwitchedDisk
 from together import MIB, Together, our_writes
 
 REFUSED = (OperationFailed, QmpError)
