@@ -374,6 +374,15 @@ bool Admin::all_is_well() const {
     return primaries == 1;
 }
 
+// A command may wait for an answer on a stream that is dead one way: pings do not find that.
+bool Admin::has_pending() const {
+    for (int h = 0; h < 2; h++)
+        for (unsigned v = 0; v < world_.options().volumes; v++)
+            if (world_.node(h).is_running() && world_.node(h).status(v).busy)
+                return true;
+    return false;
+}
+
 std::string Admin::describe() const {
     std::string text;
     for (int h = 0; h < 2; h++) {

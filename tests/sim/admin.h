@@ -35,6 +35,7 @@ class Admin {
     void stay_down(int host, Time until) { host_[host].down_until = until; }
     // Both nodes Connected, all disks UpToDate, one Primary.
     bool all_is_well() const;
+    bool has_pending() const;
     bool was_well() const { return was_well_; }
     std::string describe() const;
     unsigned recreated() const { return recreated_; }

@@ -143,6 +143,14 @@ void Guest::on_process_died(int host, bool lost_cache) {
     stint_++;
 }
 
+// The other host has died, which nobody here knows yet: this disk was the only copy of what
+// was not flushed there.
+void Guest::on_own_disk_lost(int host, unsigned volume) {
+    const Node& other = world_.node(1 - host);
+    if (running_ && host_ == host && (!other.is_running() || other.incarnation() != peer_process_))
+        histories_[volume].only_copy_lost();
+}
+
 // A and B let a write complete, and a flush, before the peer has written it: if the
 // guest lives on the peer's disk since, and that fails or is out of reach, it is gone.
 void Guest::on_copy_lost(int host, unsigned volume) {

@@ -88,7 +88,7 @@ bool World::requests_are_made() {
 }
 
 bool World::is_well() {
-    return admin_.was_well() && admin_.all_is_well();
+    return admin_.was_well() && admin_.all_is_well() && !admin_.has_pending();
 }
 
 bool World::is_unwell() {
@@ -303,6 +303,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
         wire_.on_disk_attached(host, volume);
     if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Failed") == 0)
         guest_.on_copy_lost(host, volume);
+    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "UpToDate") == 0 && node.is_running())
+        guest_.on_own_disk_lost(host, volume);
     if (std::strcmp(change.field, "peer-disk") == 0 && std::strcmp(change.new_value, "DUnknown") == 0 && guest_.host() == host)
         guest_.on_copy_lost(1 - host, volume);
     const bool disk_is_good = std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
