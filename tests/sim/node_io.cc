@@ -47,7 +47,7 @@ bool Node::is_full() {
 int Node::write_result(DiskFault kind) {
     if (fails(kind))
         return -EIO;
-    return (world_.options().full_disk > 0 || fails_next_[static_cast<unsigned>(DiskFault::Space)]) && fails(DiskFault::Space) ? -ENOSPC : 0;
+    return fails(DiskFault::Space) ? -ENOSPC : 0;
 }
 
 // -------------------------------------------------------- metadata jobs --

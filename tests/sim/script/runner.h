@@ -67,6 +67,7 @@ class Runner {
     void create_md(const Words&);
     void attach(const Words&);
     void detach(const Words&);
+    void leave(const Words&);
     void connect(const Words&);
     void disconnect(const Words&);
     void promote(const Words&);

@@ -24,6 +24,7 @@ void Runner::run_verb(const Words& words) {
         {"create-md", &Runner::create_md, 1},
         {"attach", &Runner::attach, 1},
         {"detach", &Runner::detach, 1},
+        {"leave", &Runner::leave, 1},
         {"connect", &Runner::connect, 1},
         {"disconnect", &Runner::disconnect, 1},
         {"promote", &Runner::promote, 1},
@@ -115,6 +116,10 @@ void Runner::attach(const Words& words) {
 
 void Runner::detach(const Words& words) {
     finish(host_of(words), node(host_of(words)).detach(0, has(words, "force")));
+}
+
+void Runner::leave(const Words& words) {
+    finish(host_of(words), node(host_of(words)).leave(0));
 }
 
 void Runner::connect(const Words& words) {
