@@ -61,6 +61,7 @@ void Volume::new_generation_if_alone(const State& before) {
 
 // The peer failed a write: this copy is ahead of it from here on.
 void Volume::on_peer_write_failed() {
+    target_refused_ = true;
     if (state_.role != Role::Primary)
         return;
     // Of a target that may have this generation already the resync is over.  It is

@@ -111,6 +111,7 @@ constexpr Rule kRules[] = {
 
 constexpr std::string_view kSourceStates = " StartingSyncS WFBitMapS SyncSource PausedSyncS ";
 constexpr std::string_view kTargetStates = " StartingSyncT WFBitMapT WFSyncUUID SyncTarget PausedSyncT ";
+constexpr std::string_view kConnected = " Connected ";
 
 }  // namespace
 
@@ -136,8 +137,10 @@ std::string check_tuple(const DrbdVolumeStatus& status) {
 std::string EqualSigns::check(const Node& a, const Node& b, unsigned volume, Time now) {
     const bool live = a.is_running() && b.is_running() && !a.is_frozen() && !b.is_frozen();
     const char* states[2] = {live ? a.status(volume).connection : "", live ? b.status(volume).connection : ""};
-    const bool equal = live && ((in(states[0], kSourceStates) && in(states[1], kSourceStates)) || (in(states[0], kTargetStates) && in(states[1], kTargetStates)));
-    if (!equal)
+    const auto are = [&](int one, std::string_view list, std::string_view others) { return in(states[one], list) && in(states[1 - one], others); };
+    const bool equal = are(0, kSourceStates, kSourceStates) || are(0, kTargetStates, kTargetStates);
+    const bool alone = are(0, kResync, kConnected) || are(1, kResync, kConnected);
+    if (!live || !(equal || alone))
         since_ = 0;
     else if (since_ == 0)
         since_ = now;

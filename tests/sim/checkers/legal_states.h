@@ -2,7 +2,7 @@
 // Promise: a node's state is one that docs/STATES.md knows, and was reached by a
 // step that it knows; and two nodes of one connection are never the source, or
 // the target, of the same resync for longer than it takes to notice: then they
-// disconnect, and say why.
+// disconnect, and say why.  Nor is one of them in a resync that the other has left.
 // Verified: every change of connection and disk state that is reported, by
 // tables of its own; the tuple of each volume, whenever it is asked; the pair of
 // nodes, over time.  Not verified: whether a step was due; roles (one_primary);
@@ -32,7 +32,7 @@ class EqualSigns {
 
   private:
     Time limit_;
-    Time since_ = 0;  // both go the same way; 0: they do not
+    Time since_ = 0;  // both go the same way, or one goes alone; 0: they do not
 };
 
 }  // namespace drbd::sim
