@@ -11,6 +11,8 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <vector>
 
 #include "cached_store.h"
@@ -21,11 +23,19 @@ namespace drbd::sim {
 
 using SectorBytes = std::array<uint8_t, 512>;
 
-// Value n of a buffer's sectors; both ends carry it, so that bytes that slipped
+// The value of a sector's bytes; both ends carry it, so that bytes that slipped
 // are noticed.
 constexpr uint64_t kTornValue = ~0ull;
-void stamp(void* buffer, uint64_t sectors, const uint64_t* values);
-uint64_t value_of(const void* sector);
+inline void stamp(void* sector, uint64_t value) {
+    std::memcpy(sector, &value, 8);
+    std::memcpy(static_cast<uint8_t*>(sector) + 504, &value, 8);
+}
+inline uint64_t value_of(const void* sector) {
+    uint64_t first, last;
+    std::memcpy(&first, sector, 8);
+    std::memcpy(&last, static_cast<const uint8_t*>(sector) + 504, 8);
+    return first == last ? first : kTornValue;
+}
 
 struct DiskShape {
     uint64_t image_bytes = 0;
@@ -61,7 +71,7 @@ class Disk {
     }
 
     // Writes; a handle until it ends.
-    uint32_t write_values(uint64_t sector, std::vector<uint64_t> values, bool fua);
+    uint32_t write_values(uint64_t sector, std::span<const uint64_t> values, bool fua);
     uint32_t write_bytes(bool metadata_device, uint64_t offset, const void* buffer, uint64_t bytes, bool fua);
     void end_write(uint32_t handle, bool ok, Rng& random);
 

@@ -96,8 +96,8 @@ void Node::die() {
     incarnation_++;
     forget_core(core_);
     core_ = nullptr;
-    for (auto& [buffer, bytes] : buffers_)
-        std::free(buffer);
+    for (auto& [memory, buffer] : buffers_)
+        give_payload_memory_back(memory, buffer.bytes, buffer.plain);
     buffers_.clear();
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
@@ -459,21 +459,21 @@ Time Node::io_time() {
 }
 
 void* Node::new_buffer(size_t bytes) {
-    void* buffer = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
-    buffers_.emplace(buffer, bytes);
+    void* buffer = take_payload_memory(bytes);
+    buffers_.emplace(buffer, Buffer{bytes, true});
     lent_bytes_ += bytes;
     return buffer;
 }
 
 void Node::free_buffer(void* buffer, size_t bytes) {
     const auto found = buffers_.find(buffer);
-    if (found == buffers_.end() || found->second != bytes) {
+    if (found == buffers_.end() || found->second.bytes != bytes) {
         world_.complain("the core releases a buffer that it does not have, or as another size");
         return;
     }
+    give_payload_memory_back(buffer, bytes, found->second.plain);
     buffers_.erase(found);
     lent_bytes_ -= bytes;
-    std::free(buffer);
 }
 
 }  // namespace drbd::sim

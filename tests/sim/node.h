@@ -21,6 +21,7 @@
 #include "drbd-core.h"
 #include "faults.h"
 #include "link.h"
+#include "payload.h"
 
 namespace drbd::sim {
 
@@ -40,7 +41,7 @@ struct GuestRequest {
     uint64_t issued = 0;              // Oracle's clock
     Time began = 0;
     std::vector<uint64_t> read;       // what was handed to the guest
-    std::vector<uint8_t> payload;     // the copy, if one was asked for
+    PayloadBuffer payload;            // the copy, if one was asked for
     std::vector<uint8_t> digests;     // of its pieces, if they were
     DrbdRequest* core = nullptr;
     DrbdWaiter waiter{};
@@ -133,6 +134,10 @@ class Node final : public LinkUser {
         void* buffer = nullptr;
         size_t got = 0;
     };
+    struct Buffer {
+        size_t bytes;
+        bool plain;  // as payload.h means it
+    };
     struct Job {
         const DrbdJob* job = nullptr;
         unsigned parts_left = 0;
@@ -180,7 +185,7 @@ class Node final : public LinkUser {
     void job_flush(unsigned volume);
     void job_done(unsigned volume, int result);
     void peer_io(const DrbdPeerIo& io);
-    void peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition flush, std::vector<uint64_t> values);
+    void peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition flush);
     void step(GuestRequest& request, DrbdStep step);
     void submit(GuestRequest& request);
     void submitted(GuestRequest& request, uint32_t write, Disk::FlushPosition flush);
@@ -211,7 +216,8 @@ class Node final : public LinkUser {
     std::vector<Job> jobs_;
     std::unordered_map<GuestRequest*, std::unique_ptr<GuestRequest>> requests_;
     std::vector<GuestRequest*> request_order_;
-    std::unordered_map<void*, size_t> buffers_;
+    std::unordered_map<void*, Buffer> buffers_;
+    std::vector<uint64_t> values_;  // of a write that begins
     uint64_t lent_bytes_ = 0;
     unsigned peer_io_in_flight_ = 0;
     unsigned drains_ = 0;

@@ -333,7 +333,7 @@ void World::on_request_end(Node& node, GuestRequest& request) {
         guest_.on_end(request);
 }
 
-void World::on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
+void World::on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values) {
     for (const uint64_t value : values)
         if (value == kTornValue || (value >> 12) > guest_.started())
             complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");

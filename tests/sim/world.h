@@ -61,7 +61,7 @@ class World {
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
-    void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
+    void on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
     void on_metadata_written(Node& node, unsigned volume);
     void on_state_change(Node& node, const DrbdNotice& change);
     WireWatch& wire() { return wire_; }

@@ -80,7 +80,7 @@ Sent* WireLedger::find(const TappedPacket& answer) {
     return nullptr;
 }
 
-Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values) {
+Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
     for (Sent& sent : entries_) {
         if (sent.begun || sent.volume != volume || sent.sector != sector || sent.sectors != values.size())
             continue;

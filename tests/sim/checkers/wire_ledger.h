@@ -55,7 +55,7 @@ class WireLedger {
     // The first that this answer can mean; null: nothing was sent.
     Sent* find(const TappedPacket& answer);
     // The one that is being written: the first with this content that is not begun.
-    Sent* find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    Sent* find_begun(unsigned volume, uint64_t sector, std::span<const uint64_t> values);
 
     // What was sent before and is not begun went by the disk that comes now.
     void on_disk_attached(unsigned volume);
