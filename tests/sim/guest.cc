@@ -116,7 +116,7 @@ void Guest::remember_generation(unsigned volume) {
 }
 
 void Guest::remember_generation(unsigned volume, int on) {
-    const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
+    const MetadataView& metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
     peer_process_ = world_.node(1 - host_).incarnation();

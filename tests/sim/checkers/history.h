@@ -30,7 +30,7 @@ struct Written {
 
 class History {
   public:
-    explicit History(uint64_t sectors) : lists_(sectors) {}
+    explicit History(uint64_t sectors) : lists_(sectors), is_touched_(sectors / 8 + 1) {}
 
     uint64_t tick() { return ++clock_; }
     uint64_t clock() const { return clock_; }
@@ -75,6 +75,7 @@ class History {
 
     // Blocks of 4 KiB that were ever written.
     const std::vector<uint64_t>& touched() const { return touched_; }
+    bool is_touched(uint64_t block) const { return is_touched_[block]; }
     std::string describe(uint64_t sector) const;
 
   private:
@@ -93,6 +94,7 @@ class History {
     std::vector<List> all_;
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
+    std::vector<bool> is_touched_;
     std::unordered_map<uint64_t, Place> forgotten_;  // values of entries that were pruned, zeroes aside
     std::multiset<uint64_t> reads_;
     std::vector<Written> in_flight_;
