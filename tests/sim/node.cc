@@ -11,7 +11,7 @@
 
 namespace drbd::sim {
 
-Node::Node(World& world, int host, Rng random) : world_(world), host_(host), random_(random) {
+Node::Node(World& world, int host, Rng random) : world_(world), queue_(world.queue()), host_(host), random_(random) {
     const Options& o = world.options();
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
@@ -147,28 +147,12 @@ void Node::freeze(bool on) {
     frozen_ = on;
     if (on)
         return;
-    std::vector<std::function<void()>> waiting = std::move(while_frozen_);
+    std::vector<Event> waiting = std::move(while_frozen_);
     while_frozen_.clear();
     const uint64_t incarnation = incarnation_;
     for (auto& function : waiting)
         if (incarnation == incarnation_)
             function();
-}
-
-void Node::call(std::function<void()> function) {
-    if (!core_)
-        return;
-    if (frozen_)
-        while_frozen_.push_back(std::move(function));
-    else
-        function();
-}
-
-void Node::later(Time delay, std::function<void()> function) {
-    world_.queue().after(delay, [this, incarnation = incarnation_, function = std::move(function)] {
-        if (incarnation == incarnation_)
-            call(function);
-    });
 }
 
 // -------------------------------------------------------------- queues --
@@ -444,6 +428,14 @@ DrbdConnectionStatus Node::connection_status() const {
     DrbdConnectionStatus status{};
     drbd_connection_status(core_, &status);
     return status;
+}
+
+void Node::ask_all(NodeStatus& status) const {
+    drbd_resource_status(core_, &status.resource);
+    drbd_connection_status(core_, &status.connection);
+    status.volumes.resize(disks_.size());
+    for (unsigned v = 0; v < status.volumes.size(); v++)
+        drbd_volume_status(core_, v, &status.volumes[v]);
 }
 
 Time Node::oldest_request() const {
