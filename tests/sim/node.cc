@@ -178,7 +178,7 @@ void Node::drain_queues() {
             world_.complain("the core's queues do not run empty");
             return;
         }
-        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_ALL);
+        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_NET | ~0u << DRBD_PENDING_JOB_SHIFT);
         bool worked = false;
         DrbdNotice what;
         while (drbd_next_notice(core_, &what))

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/base/assert.h"
+
 namespace drbd::sim {
 
 namespace {
@@ -38,7 +40,7 @@ void History::prune(List& entries) {
         return;
     std::erase_if(entries, [&](const Entry& e) {
         const bool over = e.superseded_stable != 0 && std::max(e.superseded, e.back_until) < oldest;
-        if (over && e.value != 0)
+        if (over && e.value != 0 && remembers_all_)
             forgotten_[e.value] = {.issued = e.issued, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
         return over;
     });
@@ -120,6 +122,7 @@ bool History::survived(uint64_t sector, uint64_t value) const {
 }
 
 History::Place History::place_of(uint64_t sector, uint64_t value) const {
+    DRBD_ASSERT(remembers_all_);
     const uint32_t index = lists_.get(sector);
     if (index == 0)
         return {};

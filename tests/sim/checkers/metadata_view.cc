@@ -2,6 +2,7 @@
 // Reads what metadata_view.h describes.
 #include "checkers/metadata_view.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "core/base/units.h"
@@ -62,6 +63,13 @@ const MetadataView& read_superblock(const Disk& disk, View view) {
     return *known.content;
 }
 
+namespace {
+
+constexpr size_t kSlotsAtOnce = 64;
+static_assert(metafmt::kExtentFree == ~0u);
+
+}  // namespace
+
 MarkedBlocks::MarkedBlocks(const Disk& disk, View view, const MetadataView& metadata)
     : disk_(disk),
       view_(view),
@@ -80,10 +88,16 @@ MarkedBlocks::MarkedBlocks(const Disk& disk, View view, const MetadataView& meta
     replay.read(ring, metadata.superblock);
     all_ = !replay.check_usable(metadata.superblock).ok();
     hot_extents_.resize(divide_up(disk.shape().image_bytes, kBlockSize * kBlocksPerExtent));
-    replay.for_each_hot_extent([this](uint32_t extent) {
-        if (extent < hot_extents_.size())
-            hot_extents_[extent] = true;
-    });
+    const std::span<const uint32_t> slots = replay.slots();
+    for (size_t i = 0; i < slots.size(); i += kSlotsAtOnce) {
+        const auto some = slots.subspan(i, std::min(kSlotsAtOnce, slots.size() - i));
+        uint32_t all_bits = metafmt::kExtentFree;  // nearly always that is what they all are
+        for (const uint32_t extent : some)
+            all_bits &= extent;
+        for (size_t s = 0; s < some.size() && all_bits != metafmt::kExtentFree; s++)
+            if (some[s] < hot_extents_.size())
+                hot_extents_[some[s]] = true;
+    }
 }
 
 bool MarkedBlocks::has(uint64_t block) const {

@@ -70,7 +70,10 @@ class WireLedger {
     void forget_answered();
 
   private:
+    void forget_first();
+
     std::deque<Sent> entries_;
+    std::vector<std::vector<uint64_t>> rooms_;  // for values
     std::deque<uint32_t> barriers_;
     uint64_t epoch_ = 0;
     uint32_t tcp_ = ~0u;
