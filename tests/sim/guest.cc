@@ -15,7 +15,7 @@ namespace drbd::sim {
 Guest::Guest(World& world, Rng random) : world_(world), random_(random) {
     const Options& o = world_.options();
     for (unsigned v = 0; v < o.volumes; v++)
-        histories_.emplace_back(o.image_bytes / 512);
+        histories_.emplace_back(o.image_bytes / 512, o.stuck_io > 0);  // survivor_order is asked then
     unflushed_.resize(o.volumes);
     generation_.resize(o.volumes);
     for (unsigned i = 0; i < o.hot_spots; i++)
@@ -116,7 +116,7 @@ void Guest::remember_generation(unsigned volume) {
 }
 
 void Guest::remember_generation(unsigned volume, int on) {
-    const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
+    const MetadataView& metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
     peer_process_ = world_.node(1 - host_).incarnation();
@@ -296,6 +296,8 @@ void Guest::on_end(GuestRequest& r) {
 }
 
 bool Guest::has_no_disk(unsigned volume) const {
+    if (drbd_volume_is_up_to_date(world_.node(host_).core(), volume))
+        return false;
     const std::string disk = world_.node(host_).status(volume).disk;
     return disk == "Diskless" || disk == "Failed" || disk == "Attaching" || disk == "Negotiating";
 }

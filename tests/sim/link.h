@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "event_queue.h"
+#include "payload.h"
 #include "rng.h"
 #include "trace.h"
 
@@ -60,7 +61,9 @@ class Network {
     void dial(int host, uint64_t cookie, Time timeout);
     uint64_t room(End end);                       // 0: on_writable() follows
     void send(End end, std::span<const uint8_t> bytes);
-    std::span<const uint8_t> readable(End end) const;  // the first piece of what can be read
+    size_t readable(End end) const;               // bytes of the first piece of what can be read
+    std::span<const uint8_t> look(End end);       // at them; until the next look
+    [[nodiscard]] bool copy(End end, size_t bytes, uint8_t* to) const;  // WireBytes::copy()
     void consume(End end, size_t bytes);
     bool at_end(End end) const;                   // everything is read, and no more comes
     bool is_reset(End end) const;
@@ -83,7 +86,7 @@ class Network {
   private:
     struct Segment {
         Time arrival;
-        std::vector<uint8_t> bytes;
+        WireBytes bytes;
         enum Kind : uint8_t { Data, Fin, Rst } kind = Data;
     };
     struct Half {
@@ -107,7 +110,7 @@ class Network {
 
     Half* find(End end) const;
     static End other(End end) { return end ^ 1; }
-    void queue_segment(End to, std::vector<uint8_t> bytes, Segment::Kind kind);
+    void queue_segment(End to, WireBytes bytes, Segment::Kind kind);
     void arrive(End end);
     void arrive_one(End end, Half& half, Segment segment);
     void syn_arrives(int from, uint64_t cookie, Time deadline);
@@ -125,6 +128,7 @@ class Network {
     bool corrupts_[2] = {false, false};
     std::vector<std::unique_ptr<Tcp>> connections_;
     std::vector<std::vector<uint8_t>> buffers_;
+    std::vector<uint8_t> looked_at_;
 };
 
 }  // namespace drbd::sim

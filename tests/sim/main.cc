@@ -3,6 +3,7 @@
 // docs/SIMULATOR.md says what is simulated and how to work with it.
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -344,6 +345,9 @@ int main(int argc, char** argv) {
         usage();
         return 2;
     }
+    // What a life gives back the next one takes.
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
     report_signals();
     if (!a.play.paths.empty()) {

@@ -11,7 +11,7 @@
 
 namespace drbd::sim {
 
-Node::Node(World& world, int host, Rng random) : world_(world), host_(host), random_(random) {
+Node::Node(World& world, int host, Rng random) : world_(world), queue_(world.queue()), host_(host), random_(random) {
     const Options& o = world.options();
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
@@ -96,8 +96,8 @@ void Node::die() {
     incarnation_++;
     forget_core(core_);
     core_ = nullptr;
-    for (auto& [buffer, bytes] : buffers_)
-        std::free(buffer);
+    for (auto& [memory, buffer] : buffers_)
+        give_payload_memory_back(memory, buffer.bytes, buffer.plain);
     buffers_.clear();
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
@@ -147,28 +147,12 @@ void Node::freeze(bool on) {
     frozen_ = on;
     if (on)
         return;
-    std::vector<std::function<void()>> waiting = std::move(while_frozen_);
+    std::vector<Event> waiting = std::move(while_frozen_);
     while_frozen_.clear();
     const uint64_t incarnation = incarnation_;
     for (auto& function : waiting)
         if (incarnation == incarnation_)
             function();
-}
-
-void Node::call(std::function<void()> function) {
-    if (!core_)
-        return;
-    if (frozen_)
-        while_frozen_.push_back(std::move(function));
-    else
-        function();
-}
-
-void Node::later(Time delay, std::function<void()> function) {
-    world_.queue().after(delay, [this, incarnation = incarnation_, function = std::move(function)] {
-        if (incarnation == incarnation_)
-            call(function);
-    });
 }
 
 // -------------------------------------------------------------- queues --
@@ -194,7 +178,7 @@ void Node::drain_queues() {
             world_.complain("the core's queues do not run empty");
             return;
         }
-        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_ALL);
+        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_NET | ~0u << DRBD_PENDING_JOB_SHIFT);
         bool worked = false;
         DrbdNotice what;
         while (drbd_next_notice(core_, &what))
@@ -446,6 +430,14 @@ DrbdConnectionStatus Node::connection_status() const {
     return status;
 }
 
+void Node::ask_all(NodeStatus& status) const {
+    drbd_resource_status(core_, &status.resource);
+    drbd_connection_status(core_, &status.connection);
+    status.volumes.resize(disks_.size());
+    for (unsigned v = 0; v < status.volumes.size(); v++)
+        drbd_volume_status(core_, v, &status.volumes[v]);
+}
+
 Time Node::oldest_request() const {
     return request_order_.empty() ? world_.queue().now() : request_order_.front()->began;
 }
@@ -459,21 +451,21 @@ Time Node::io_time() {
 }
 
 void* Node::new_buffer(size_t bytes) {
-    void* buffer = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
-    buffers_.emplace(buffer, bytes);
+    void* buffer = take_payload_memory(bytes);
+    buffers_.emplace(buffer, Buffer{bytes, true});
     lent_bytes_ += bytes;
     return buffer;
 }
 
 void Node::free_buffer(void* buffer, size_t bytes) {
     const auto found = buffers_.find(buffer);
-    if (found == buffers_.end() || found->second != bytes) {
+    if (found == buffers_.end() || found->second.bytes != bytes) {
         world_.complain("the core releases a buffer that it does not have, or as another size");
         return;
     }
+    give_payload_memory_back(buffer, bytes, found->second.plain);
     buffers_.erase(found);
     lent_bytes_ -= bytes;
-    std::free(buffer);
 }
 
 }  // namespace drbd::sim

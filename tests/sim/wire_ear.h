@@ -48,13 +48,22 @@ class WireEar {
     void on_sent(int host, End end, std::span<const uint8_t> bytes);
 
   private:
+    // Of a packet that is not whole yet.
     struct Stream {
         bool senseless = false;
-        std::vector<uint8_t> bytes;  // of a packet that is not whole yet
+        std::vector<uint8_t> head;       // all but the content of blocks
+        size_t head_size = 0;            // 0: not known before the header is there
+        size_t header_size = 0, content_size = 0;
+        size_t content_got = 0;
+        uint8_t sector[512];             // one that comes in pieces
+        TappedPacket packet;
+        bool is_known = false;
     };
 
-    // Bytes of the first packet, 0 if it is not whole.
-    size_t read_packet(Stream& stream, int host, uint32_t tcp, std::span<const uint8_t> bytes);
+    // These take what they need of the bytes.
+    void read_head(Stream& stream, std::span<const uint8_t>& bytes);
+    void read_content(Stream& stream, std::span<const uint8_t>& bytes);
+    void end_packet(Stream& stream, int host, uint32_t tcp);
 
     WireListener& listener_;
     std::vector<std::unique_ptr<Stream>> streams_;  // by end

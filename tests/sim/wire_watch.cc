@@ -38,7 +38,7 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
         world_.complain(wrong);
 }
 
-void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values) {
+void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
     Sent* begun = ledgers_[host].find_begun(volume, sector, values);
     if (!begun)
         return;

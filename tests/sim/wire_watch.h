@@ -24,7 +24,7 @@ class WireWatch final : public WireListener {
 
     WireEar& ear() { return ear_; }
     void on_packet(int host, uint32_t tcp, const TappedPacket& packet) override;
-    void on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    void on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values);
     void on_peer_write_failed(int host, unsigned volume, uint64_t sector, uint64_t sectors) {
         ledgers_[host].on_failed(volume, sector, sectors);
     }

@@ -62,6 +62,7 @@ bool World::step() {
         return false;
     if (queue_.events() >= next_check_) {
         next_check_ = queue_.events() + 20;
+        ask_nodes();
         check_primaries();
         check_bounds();
         check_states();
@@ -232,22 +233,33 @@ void World::check_disks(unsigned volume, View a, View b) {
                 complain(wrong);
 }
 
+void World::ask_nodes() {
+    for (int h = 0; h < 2; h++)
+        if (nodes_[h]->is_running())
+            nodes_[h]->ask_all(statuses_[h]);
+}
+
 // At most one Primary where both know each other.
 void World::check_primaries() {
     if (!nodes_[0]->is_primary() || !nodes_[1]->is_primary())
         return;
-    for (auto& node : nodes_)
-        if (std::strcmp(node->status(0).peer_role, "Primary") == 0 && std::strcmp(node->status(0).connection, "Connected") == 0)
+    for (const NodeStatus& status : statuses_)
+        if (std::strcmp(status.volumes[0].peer_role, "Primary") == 0 && std::strcmp(status.volumes[0].connection, "Connected") == 0)
             complain("one_primary: two connected nodes are Primary");
 }
 
 void World::check_states() {
+    bool live = true;
+    for (NodeStatus& status : statuses_)
+        status.volumes.resize(options_.volumes);
+    for (auto& node : nodes_)
+        live &= node->is_running() && !node->is_frozen();
     for (unsigned v = 0; v < options_.volumes; v++) {
         for (auto& node : nodes_)
             if (node->is_running())
-                if (const std::string wrong = check_tuple(node->status(v)); !wrong.empty())
+                if (const std::string wrong = check_tuple(statuses_[node->host()].volumes[v]); !wrong.empty())
                     complain(wrong + " on " + "AB"[node->host()]);
-        if (const std::string wrong = signs_[v].check(*nodes_[0], *nodes_[1], v, queue_.now()); !wrong.empty())
+        if (const std::string wrong = signs_[v].check(live, statuses_[0].volumes[v], statuses_[1].volumes[v], queue_.now()); !wrong.empty())
             complain(wrong);
     }
 }
@@ -255,7 +267,7 @@ void World::check_states() {
 // Every request ends within what the configuration gives.
 void World::check_bounds() {
     for (int h = 0; h < 2; h++)
-        if (const std::string wrong = bounds_[h].check(*nodes_[h], queue_.now()); !wrong.empty())
+        if (const std::string wrong = bounds_[h].check(*nodes_[h], statuses_[h], queue_.now()); !wrong.empty())
             complain(wrong + " on " + "AB"[h]);
     for (auto& node : nodes_) {
         if (!node->is_running() || node->is_frozen() || node->oldest_request() + bound_ > queue_.now())
@@ -333,7 +345,7 @@ void World::on_request_end(Node& node, GuestRequest& request) {
         guest_.on_end(request);
 }
 
-void World::on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
+void World::on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values) {
     for (const uint64_t value : values)
         if (value == kTornValue || (value >> 12) > guest_.started())
             complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");

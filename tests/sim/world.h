@@ -61,7 +61,7 @@ class World {
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
-    void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
+    void on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
     void on_metadata_written(Node& node, unsigned volume);
     void on_state_change(Node& node, const DrbdNotice& change);
     WireWatch& wire() { return wire_; }
@@ -73,6 +73,7 @@ class World {
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_disks(unsigned volume, View a, View b);
+    void ask_nodes();
     void check_primaries();
     void check_bounds();
     void check_states();
@@ -100,6 +101,7 @@ class World {
     std::vector<SuperblockSteps> steps_[2];
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
+    NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     Time bound_;               // of a request, while its node runs
     uint64_t next_check_ = 0, next_crash_check_ = 0;

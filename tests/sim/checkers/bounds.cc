@@ -22,7 +22,7 @@ std::string too_much(const char* what, uint64_t is, uint64_t most) {
 
 }  // namespace
 
-std::string Bounds::check(Node& node, Time now) {
+std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) {
     if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_in_flight() == 0)
         drained_since_ = 0;
     else if (drained_since_ == 0)
@@ -34,8 +34,8 @@ std::string Bounds::check(Node& node, Time now) {
         left_since_ = 0;
         return "";
     }
-    const DrbdResourceStatus r = node.resource_status();
-    const DrbdConnectionStatus c = node.connection_status();
+    const DrbdResourceStatus& r = status.resource;
+    const DrbdConnectionStatus& c = status.connection;
     if (r.requests_in_use > r.requests_max)
         return too_much("requests of the guest", r.requests_in_use, r.requests_max);
     if (c.peer_requests > c.peer_requests_max + 2 * DRBD_MAX_VOLUMES)
@@ -58,7 +58,7 @@ std::string Bounds::check(Node& node, Time now) {
     if (c.send_queue > kPacketsMax)
         return too_much("packets to send", c.send_queue, kPacketsMax);
     for (unsigned v = 0; v < r.nr_volumes; v++)
-        if (const uint64_t memory = node.status(v).memory_bytes; memory > kMemoryMax)
+        if (const uint64_t memory = status.volumes[v].memory_bytes; memory > kMemoryMax)
             return too_much("bytes of memory", memory, kMemoryMax);
     return "";
 }

@@ -18,12 +18,13 @@
 namespace drbd::sim {
 
 class Node;
+struct NodeStatus;
 
 class Bounds {
   public:
     Bounds(Time drain_limit, unsigned max_buffers) : drain_limit_(drain_limit), max_buffers_(max_buffers) {}
 
-    std::string check(Node& node, Time now);
+    std::string check(const Node& node, const NodeStatus& status, Time now);
 
   private:
     Time drain_limit_;

@@ -10,11 +10,11 @@ namespace {
 
 // Would the disk that lacks the write be taken for as good as the one that has it?
 std::string mistaken(const Disk& has, const Disk& lacks) {
-    const MetadataView knows = read_superblock(has, View::Stable);
+    const MetadataView& knows = read_superblock(has, View::Stable);
     if (!knows.valid)
         return "the disk that has it has no valid superblock";
     for (View view : {View::Current, View::Stable}) {
-        const MetadataView other = read_superblock(lacks, view);
+        const MetadataView& other = read_superblock(lacks, view);
         if (other.valid && !other.is_inconsistent() && other.knows(knows.superblock.uuids.current)) {
             char text[100];
             std::snprintf(text, sizeof text, "the stable generation there, %016llX, is known to the other",

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/base/assert.h"
+
 namespace drbd::sim {
 
 namespace {
@@ -20,11 +22,9 @@ History::List& History::list(uint64_t sector) {
     uint32_t index = lists_.get(sector);
     if (index == 0) {
         const uint64_t block = sector / 8;
-        bool new_block = true;
-        for (uint64_t s = block * 8; s < block * 8 + 8 && s < lists_.size(); s++)
-            new_block &= lists_.get(s) == 0;
-        if (new_block)
+        if (!is_touched_[block])
             touched_.push_back(block);
+        is_touched_[block] = true;
         // A new disk holds zeroes.
         all_.push_back({Entry{.value = 0, .write_id = 0, .issued = 0, .ended = 1}});
         sector_of_.push_back(sector);
@@ -40,7 +40,7 @@ void History::prune(List& entries) {
         return;
     std::erase_if(entries, [&](const Entry& e) {
         const bool over = e.superseded_stable != 0 && std::max(e.superseded, e.back_until) < oldest;
-        if (over && e.value != 0)
+        if (over && e.value != 0 && remembers_all_)
             forgotten_[e.value] = {.issued = e.issued, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
         return over;
     });
@@ -122,6 +122,7 @@ bool History::survived(uint64_t sector, uint64_t value) const {
 }
 
 History::Place History::place_of(uint64_t sector, uint64_t value) const {
+    DRBD_ASSERT(remembers_all_);
     const uint32_t index = lists_.get(sector);
     if (index == 0)
         return {};

@@ -30,7 +30,8 @@ struct Written {
 
 class History {
   public:
-    explicit History(uint64_t sectors) : lists_(sectors) {}
+    // `remembers_all`: place_of() knows values that were replaced for good.
+    History(uint64_t sectors, bool remembers_all) : lists_(sectors), is_touched_(sectors / 8 + 1), remembers_all_(remembers_all) {}
 
     uint64_t tick() { return ++clock_; }
     uint64_t clock() const { return clock_; }
@@ -59,7 +60,7 @@ class History {
     bool at_least(const Written& write, uint64_t sector, uint64_t value) const;
     // May this be what a new Primary holds?
     bool survived(uint64_t sector, uint64_t value) const;
-    // Where a value stands in the sector's history.
+    // Where a value stands in the sector's history; for who remembers all.
     struct Place {
         uint64_t issued = 0;             // of a write with a name of its own; 0: unknown
         uint64_t superseded = 0, superseded_stable = 0;  // 0: it is not
@@ -75,6 +76,7 @@ class History {
 
     // Blocks of 4 KiB that were ever written.
     const std::vector<uint64_t>& touched() const { return touched_; }
+    bool is_touched(uint64_t block) const { return is_touched_[block]; }
     std::string describe(uint64_t sector) const;
 
   private:
@@ -93,6 +95,8 @@ class History {
     std::vector<List> all_;
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
+    std::vector<bool> is_touched_;
+    bool remembers_all_;
     std::unordered_map<uint64_t, Place> forgotten_;  // values of entries that were pruned, zeroes aside
     std::multiset<uint64_t> reads_;
     std::vector<Written> in_flight_;

@@ -3,9 +3,8 @@
 #include "checkers/legal_states.h"
 
 #include <cstring>
+#include <span>
 #include <string_view>
-
-#include "node.h"
 
 namespace drbd::sim {
 
@@ -48,7 +47,10 @@ constexpr Step kDiskSteps[] = {
 };
 
 bool names(std::string_view list, std::string_view name) {
-    return list.find(" " + std::string(name) + " ") != std::string_view::npos;
+    for (size_t at = list.find(name); at != std::string_view::npos; at = list.find(name, at + 1))
+        if (at > 0 && at + name.size() < list.size() && list[at - 1] == ' ' && list[at + name.size()] == ' ')
+            return true;
+    return false;
 }
 
 std::string_view group_of(std::string_view connection) { return names(kLost, connection) ? "Lost" : connection; }
@@ -134,9 +136,8 @@ std::string check_tuple(const DrbdVolumeStatus& status) {
     return "";
 }
 
-std::string EqualSigns::check(const Node& a, const Node& b, unsigned volume, Time now) {
-    const bool live = a.is_running() && b.is_running() && !a.is_frozen() && !b.is_frozen();
-    const char* states[2] = {live ? a.status(volume).connection : "", live ? b.status(volume).connection : ""};
+std::string EqualSigns::check(bool live, const DrbdVolumeStatus& a, const DrbdVolumeStatus& b, Time now) {
+    const char* states[2] = {live ? a.connection : "", live ? b.connection : ""};
     const auto are = [&](int one, std::string_view list, std::string_view others) { return in(states[one], list) && in(states[1 - one], others); };
     const bool equal = are(0, kSourceStates, kSourceStates) || are(0, kTargetStates, kTargetStates);
     const bool alone = are(0, kResync, kConnected) || are(1, kResync, kConnected);

@@ -17,8 +17,6 @@
 
 namespace drbd::sim {
 
-class Node;
-
 // A reported change.
 std::string check_step(const DrbdNotice& change);
 // The state that a volume is in.
@@ -28,7 +26,8 @@ std::string check_tuple(const DrbdVolumeStatus& status);
 class EqualSigns {
   public:
     explicit EqualSigns(Time limit) : limit_(limit) {}
-    std::string check(const Node& a, const Node& b, unsigned volume, Time now);
+    // `live`: both run, and none is frozen.
+    std::string check(bool live, const DrbdVolumeStatus& a, const DrbdVolumeStatus& b, Time now);
 
   private:
     Time limit_;
