@@ -291,6 +291,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
                          number_, static_cast<unsigned long long>(exposed_uuid_),
                          static_cast<unsigned long long>(told.uuids.current));
     peer_.generations = told;
+    if (told.skip_initial_sync)
+        peer_.generations.uuids = with_initial_sync_skipped(told.uuids);  // as it does now
     peer_.has_generations = true;
     if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);

@@ -283,6 +283,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void go_on_at_peer();
+    void begin_at_peer();
     void expose_peers_data();
     void explain_resync(const char* reason);
     void start_as_source();
