@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "rng.h"
@@ -110,6 +111,10 @@ class CachedStore {
         log_.push_back({sector, value});
         if (log_.size() > kCacheMax)
             flush_end(first_ + kCacheMax / 2);
+    }
+    void land_all(uint64_t sector, std::span<const T> values, bool fua) {
+        for (const T& value : values)
+            land(sector++, value, fua);
     }
     // A flush that begins now covers what is before this position.
     uint64_t position() const { return first_ + log_.size(); }

@@ -93,7 +93,9 @@ void Disk::end_write(uint32_t handle, bool ok, Rng& random) {
     const bool some = !ok && random.chance(0.5);
     if (!ok)
         write.fua = false;  // nothing was promised
-    for (uint64_t i = 0; i < sectors; i++)
+    if (ok && !write.bytes)
+        image_.land_all(write.sector, write.values, write.fua);
+    for (uint64_t i = 0; i < sectors && (!ok || write.bytes); i++)
         if (ok || (some && random.chance(0.5)))
             land(write, i);
     write.used = false;

@@ -32,12 +32,13 @@ inline void stamp(void* sector, uint64_t value) {
     std::memcpy(sector, &value, 8);
     std::memcpy(static_cast<uint8_t*>(sector) + 504, &value, 8);
 }
-inline uint64_t value_of(const void* sector) {
+inline uint64_t value_of_ends(const void* one, const void* other) {
     uint64_t first, last;
-    std::memcpy(&first, sector, 8);
-    std::memcpy(&last, static_cast<const uint8_t*>(sector) + 504, 8);
+    std::memcpy(&first, one, 8);
+    std::memcpy(&last, other, 8);
     return first == last ? first : kTornValue;
 }
+inline uint64_t value_of(const void* sector) { return value_of_ends(sector, static_cast<const uint8_t*>(sector) + 504); }
 
 struct DiskShape {
     uint64_t image_bytes = 0;
@@ -101,7 +102,8 @@ class Disk {
     void lose_cache_of_process(Rng& random);  // an image format that caches itself
     void lose_power(Rng& random);
 
-    using Image = CachedStore<uint64_t, 2048, ChangeList>;
+    static constexpr uint64_t kChunk = 256;  // sectors; writes far from each other fill few
+    using Image = CachedStore<uint64_t, kChunk, ChangeList>;
     const Image& image() const { return image_; }
 
   private:

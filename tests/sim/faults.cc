@@ -355,10 +355,14 @@ void Faults::cut() {
         return;
     const End end = ends[random_.below(ends.size())];
     world_.trace().line(-1, "cut", end);
-    if (random_.chance(0.2))
+    if (random_.chance(0.2)) {
         world_.net().silence(end);
-    else
-        world_.net().cut(end, random_.chance(0.5), random_.chance(0.7));
+        return;
+    }
+    // One after the other, so that all compilers make the same life of a seed.
+    const bool both_ways = random_.chance(0.7);
+    const bool reset = random_.chance(0.5);
+    world_.net().cut(end, reset, both_ways);
 }
 
 void Faults::stall() {

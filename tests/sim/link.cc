@@ -68,9 +68,9 @@ void Network::send(End end, std::span<const uint8_t> bytes) {
     const Half* own = find(end);
     if (!own || bytes.empty())
         return;
-    for (const Tap& tap : taps_)
-        tap(own->host, end, bytes);
     WireBytes copy(take_buffer(), bytes, is_payload_memory(bytes.data()));
+    for (const Tap& tap : taps_)
+        tap(own->host, end, bytes, copy);
     if (corrupts_[own->host] && copy.size() >= 4096) {
         corrupts_[own->host] = false;
         copy.flip_bit(copy.size() - 100);

@@ -53,7 +53,8 @@ class Network {
     void set_user(int host, LinkUser* user) { hosts_[host].user = user; }
 
     // Somebody reads along what processes send.
-    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes)>;
+    // `wire`: the same bytes as they go on their way.
+    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire)>;
     void add_tap(Tap tap) { taps_.push_back(std::move(tap)); }
 
     // What a process does.

@@ -57,6 +57,12 @@ class WireBytes {
 
     // All of them, from there on; `room` is where they are made, if they must be.
     std::span<const uint8_t> bytes(size_t from, std::vector<uint8_t>& room) const;
+    // The two ends of a sector that begins there, 16 bytes, and of the next ones behind them; null: these
+    // are no payload, or no sector begins there.
+    const uint8_t* ends_at(size_t from) const {
+        const size_t at = skipped_ + from;
+        return is_payload_ && at % 512 == 0 ? held_.data() + at / 512 * 16 : nullptr;
+    }
     // Into memory for payload; false if that is not plain any more.
     [[nodiscard]] bool copy(size_t from, size_t bytes, uint8_t* to) const;
 

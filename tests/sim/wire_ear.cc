@@ -83,7 +83,7 @@ void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
 
 }  // namespace
 
-void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes) {
+void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire) {
     if (end >= streams_.size())
         streams_.resize(end + 1);
     if (!streams_[end])
@@ -93,7 +93,7 @@ void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes) {
         if (stream.head_size == 0 || stream.head.size() < stream.head_size)
             read_head(stream, bytes);
         else
-            read_content(stream, bytes);
+            read_content(stream, bytes, wire);
         if (stream.head_size != 0 && stream.head.size() == stream.head_size && stream.content_got == stream.content_size)
             end_packet(stream, host, end / 2);
     }
@@ -127,11 +127,19 @@ void WireEar::read_head(Stream& stream, std::span<const uint8_t>& bytes) {
     stream.head_size = header.size + header.length - stream.content_size;
 }
 
-void WireEar::read_content(Stream& stream, std::span<const uint8_t>& bytes) {
+void WireEar::read_content(Stream& stream, std::span<const uint8_t>& bytes, const WireBytes& wire) {
     std::vector<uint64_t>& values = stream.packet.values;
     const size_t n = std::min(stream.content_size - stream.content_got, bytes.size());
     for (size_t at = 0; at < n;) {
         const size_t got = (stream.content_got + at) % kSector, piece = std::min(kSector - got, n - at);
+        const uint8_t* ends = piece == kSector ? wire.ends_at(wire.size() - bytes.size() + at) : nullptr;
+        if (ends) {
+            const size_t sectors = (n - at) / kSector;
+            for (size_t i = 0; i < sectors; i++)
+                values.push_back(value_of_ends(ends + i * 16, ends + i * 16 + 8));
+            at += sectors * kSector;
+            continue;
+        }
         if (piece == kSector) {
             values.push_back(value_of(bytes.data() + at));
         } else {

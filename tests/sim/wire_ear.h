@@ -45,7 +45,8 @@ class WireEar {
   public:
     explicit WireEar(WireListener& listener) : listener_(listener) {}
 
-    void on_sent(int host, End end, std::span<const uint8_t> bytes);
+    // `wire` are the same bytes, with the ends of sectors side by side.
+    void on_sent(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire);
 
   private:
     // Of a packet that is not whole yet.
@@ -62,7 +63,7 @@ class WireEar {
 
     // These take what they need of the bytes.
     void read_head(Stream& stream, std::span<const uint8_t>& bytes);
-    void read_content(Stream& stream, std::span<const uint8_t>& bytes);
+    void read_content(Stream& stream, std::span<const uint8_t>& bytes, const WireBytes& wire);
     void end_packet(Stream& stream, int host, uint32_t tcp);
 
     WireListener& listener_;

@@ -23,7 +23,9 @@ World::World(uint64_t seed, const Options& options, bool print)
       faults_(*this, random_.fork()),
       wire_(*this),
       direction_(options.volumes) {
-    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
+    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire) {
+        wire_.ear().on_sent(host, end, bytes, wire);
+    });
     for (auto& steps : steps_)
         steps.resize(options.volumes);
     has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;

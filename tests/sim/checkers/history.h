@@ -91,7 +91,7 @@ class History {
     List& list(uint64_t sector);
     void prune(List& list);
 
-    SparseArray<uint32_t, 2048> lists_;  // index into all_ + 1
+    SparseArray<uint32_t, 256> lists_;   // index into all_ + 1
     std::vector<List> all_;
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
