@@ -24,6 +24,7 @@
 #include "link.h"
 #include "node.h"
 #include "trace.h"
+#include "tuner.h"
 #include "wire_watch.h"
 
 namespace drbd::sim {
@@ -48,6 +49,8 @@ class World {
     void end_disk_faults();
     // Somebody else than `faults` and `admin` does harm: bits may be left.
     void expect_bits() { had_disk_faults_ = true; }
+    // The administrator sees that both nodes are Connected and UpToDate.
+    void on_well();
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
     Decisions& decisions() { return decisions_; }
@@ -56,8 +59,11 @@ class World {
     const Node& node(int host) const { return *nodes_[host]; }
     Guest& guest() { return guest_; }
     Admin& admin() { return admin_; }
+    Tuner& tuner() { return tuner_; }
 
     // From the nodes.
+    void on_process_started(Node& node);
+    void on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text);
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
@@ -70,6 +76,7 @@ class World {
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
+    void judge_split_brain(Node& node, unsigned volume);
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_disks(unsigned volume, View a, View b);
@@ -84,6 +91,7 @@ class World {
     bool has_bits() const;
     bool has_ended();
     bool is_acknowledged();
+    Time request_bound() const;
 
     Options options_;
     EventQueue queue_;
@@ -95,17 +103,18 @@ class World {
     Guest guest_;
     Admin admin_;
     Faults faults_;
+    Tuner tuner_;
     WireWatch wire_;
     ResyncDirection direction_;
     std::vector<SuperblockSteps> steps_[2];
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
     std::vector<EqualSigns> signs_;
-    Time bound_;               // of a request, while its node runs
     uint64_t next_check_ = 0, next_crash_check_ = 0;
     uint64_t crash_checks_ = 0;
     uint64_t dense_until_ = 0;  // looks are close together for so many events
     bool superblock_changed_ = false;
+    bool has_old_peer_ = false;
     bool over_ = false, had_disk_faults_ = false, has_disk_errors_ = false;
     std::string complaint_;
     std::string complaint_for_the_end_;  // unless somebody sees what came of it

@@ -141,7 +141,7 @@ std::string EqualSigns::check(const Node& a, const Node& b, unsigned volume, Tim
         since_ = 0;
     else if (since_ == 0)
         since_ = now;
-    else if (now > since_ + limit_)
+    else if (a.settings_log().is_overdue(since_, now, give_up_limit) && b.settings_log().is_overdue(since_, now, give_up_limit))
         return std::string("legal_states: A is ") + states[0] + " and B is " + states[1] + ", and they stay so";
     return "";
 }

@@ -27,11 +27,9 @@ std::string check_tuple(const DrbdVolumeStatus& status);
 // Both nodes, of one volume.
 class EqualSigns {
   public:
-    explicit EqualSigns(Time limit) : limit_(limit) {}
     std::string check(const Node& a, const Node& b, unsigned volume, Time now);
 
   private:
-    Time limit_;
     Time since_ = 0;  // both go the same way; 0: they do not
 };
 

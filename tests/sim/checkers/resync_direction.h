@@ -2,7 +2,8 @@
 // Promise (protocol C): a node becomes the target of a resync only if every write that
 // completed on it is in the source's history, or somebody has said that its data
 // may go: create-md or invalidate here, invalidate-remote or a forced promotion
-// there, connect with discard-my-data.
+// there, connect with discard-my-data, an after-sb policy that names it
+// (split_brain_policy.h).
 // Verified, when a volume becomes SyncTarget, from the images: the source holds in
 // each sector what the last guest may find there; and what a guest completed on
 // the target and the next guest never saw (it began on the other host) is not
@@ -23,10 +24,14 @@ class ResyncDirection {
   public:
     explicit ResyncDirection(unsigned volumes)
         : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)},
-          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
+          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)},
+          policy_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
 
     // This host's data may go.
     void on_licence(int host) { licence_[host].assign(licence_[host].size(), true); }
+    // What the policies say of it in this handshake; it holds when the resync begins.
+    void on_policy(int host, unsigned volume, bool names_it) { policy_[host][volume] = names_it; }
+    bool is_named_by_policy(int host, unsigned volume) const { return policy_[host][volume]; }
     // This host's data is good because somebody says so; the other's may go.
     void on_forced(int host) {
         on_licence(1 - host);
@@ -35,14 +40,17 @@ class ResyncDirection {
     bool is_licensed(int host, unsigned volume) const { return licence_[host][volume]; }
     bool is_forced(int host) const { return forced_[host]; }
     // A guest begins on the data of `host`; the history is still that of the one before.
-    void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other);
+    // `promised`: what completed before was promised to be on both disks (protocol C).
+    void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other, bool promised);
+    // It becomes target where A or B let go what it has.
+    void on_unjudged_target(int host, unsigned volume) { orphans_[host][volume].clear(); }
     std::string on_target(int host, unsigned volume, const History& history, const Disk& target, const Disk& source);
 
   private:
     using Orphans = std::map<uint64_t, uint64_t>;  // sector, value: completed here, unknown to the guest now
 
     std::vector<Orphans> orphans_[2];
-    std::vector<bool> licence_[2];
+    std::vector<bool> licence_[2], policy_[2];
     bool forced_[2] = {false, false};
 };
 
