@@ -224,13 +224,20 @@ void full(Options& o, Rng& r) {
     o.think = r.below(5 * kMillisecond);
 }
 
+// Few requests at a time, so that their pauses are those of the guest.
+void lives_for(Options& o, Time life, unsigned depth) {
+    o.depth = depth;
+    o.pause = life * depth * kRequestsPerPause / (o.requests + 1);
+}
+
 // Options change while everything goes on.
 void options(Options& o, Rng& r) {
-    o.tune_every = r.between(100 * kMillisecond, kSecond);
+    o.tune_every = r.between(200 * kMillisecond, 2 * kSecond);
+    lives_for(o, r.between(20 * kSecond, 60 * kSecond), static_cast<unsigned>(1 + r.below(5)));
     o.image_bytes = std::min(o.image_bytes, kDigestedMost);
     o.version_max = std::max(o.version_max, 87u);
     o.integrity = r.chance(0.3);
-    o.rr_conflict = 0;
+    o.ping_timeout = std::max(o.ping_timeout, kPingTimeoutLeast);
 }
 
 // Split brains, and policies that solve some of them.
@@ -251,8 +258,11 @@ void policies(Options& o, Rng& r) {
     o.hasty = r.chance(0.7);
     o.flushes = 0.02;
     o.large = 0;
-    o.failover_every = r.between(500 * kMillisecond, 4 * kSecond);
-    o.partition_every = r.between(500 * kMillisecond, 5 * kSecond);
+    o.failover_every = r.between(kSecond, 4 * kSecond);
+    o.partition_every = r.between(kSecond, 5 * kSecond);
+    o.timeout = static_cast<unsigned>(r.between(5, 15));
+    o.ping_int = o.connect_int = 1;
+    lives_for(o, r.between(60 * kSecond, 120 * kSecond), static_cast<unsigned>(1 + r.below(3)));
 }
 
 // Both nodes prove that they know a secret, and all data has digests.

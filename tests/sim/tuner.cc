@@ -29,7 +29,7 @@ constexpr unsigned kPolicies0[] = {0, 1, 2, 3, 4, 5, 6}, kPolicies1[] = {0, 7, 8
 // At any time.
 constexpr TunerRow kFree[] = {
     {"timeout", [](Settings& s, Rng& r) { s.timeout = number(r, 5, 60); }},
-    {"ping-timeout", [](Settings& s, Rng& r) { s.ping_timeout = number(r, 3, 20); }},
+    {"ping-timeout", [](Settings& s, Rng& r) { s.ping_timeout = number(r, kPingTimeoutLeast, kPingTimeoutMost); }},
     {"connect-int", [](Settings& s, Rng& r) { s.connect_int = number(r, 1, 5); }},
     {"ping-int", [](Settings& s, Rng& r) { s.ping_int = number(r, 1, 10); }},
     {"ko-count", [](Settings& s, Rng& r) { s.ko_count = number(r, 0, 7); }},
@@ -75,15 +75,12 @@ const TunerRow& any_of(Rng& r, const TunerRow (&rows)[N]) {
     return rows[r.below(N)];
 }
 
-// What the two nodes must have alike, from one that is the other's peer.
 void copy_agreed(Settings& to, const Settings& from) {
     to.protocol = from.protocol;
     to.version_max = from.version_max;
     to.features_given = from.features_given;
     to.features = from.features;
     to.integrity = from.integrity;
-    for (unsigned i = 0; i < 3; i++)
-        to.after_sb[i] = peers_policy(from.after_sb[i]);
 }
 
 }  // namespace
@@ -189,7 +186,9 @@ void Tuner::tend(int h) {
 void Tuner::before_connect(int h) {
     Node& node = world_.node(h);
     if (planned_[h]) {
-        node.configure(*planned_[h]);
+        Settings settings = node.settings();
+        copy_agreed(settings, *planned_[h]);
+        node.configure(settings);
         planned_[h].reset();
     } else if ((world_.options().tune_every != 0 || world_.options().policies_differ) &&
                std::strstr(node.connection_status().reason, ": this node ") && (repairing_ || random_.chance(0.7))) {
@@ -201,6 +200,8 @@ void Tuner::before_connect(int h) {
 void Tuner::align(int h) {
     Settings settings = world_.node(h).settings();
     copy_agreed(settings, world_.node(1 - h).settings());
+    for (unsigned i = 0; i < 3; i++)
+        settings.after_sb[i] = peers_policy(world_.node(1 - h).settings().after_sb[i]);
     world_.node(h).configure(settings);
     if (world_.node(1 - h).is_running())
         world_.node(1 - h).configure(world_.node(1 - h).settings());

@@ -18,7 +18,11 @@
 namespace drbd::sim {
 
 class World;
-struct TunerRow;
+
+// A node waits four times its ping-timeout for the first word of a peer that first
+// looks for its own ping-timeout whether the sockets stand: if they differ by more, the
+// two never meet.
+constexpr unsigned kPingTimeoutLeast = 5, kPingTimeoutMost = 15;
 
 class Tuner {
   public:
