@@ -42,7 +42,7 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (!node.is_running() || packet.volume >= world_.options().volumes)
         return;
     if (packet.packet == wire::Packet::Uuids)
-        generations_[host][packet.volume] = packet.generations;
+        world_.on_generations(host, packet.volume, generations_[host][packet.volume] = packet.generations);
     if (packet.packet == wire::Packet::NegAck)
         refused_[host][packet.volume] = true;
     const AnsweringNode answering{

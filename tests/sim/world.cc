@@ -3,11 +3,11 @@
 #include "world.h"
 
 #include <cstring>
+#include <utility>
 
 #include "checkers/equal_images.h"
 #include "checkers/fresh_connection.h"
 #include "checkers/resync_result.h"
-#include "checkers/split_brain_policy.h"
 #include "checkers/survivor_order.h"
 
 namespace drbd::sim {
@@ -34,6 +34,8 @@ World::World(uint64_t seed, const Options& options, bool print)
     net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
     for (auto& steps : steps_)
         steps.resize(options.volumes);
+    for (auto& targets : targets_)
+        targets.resize(options.volumes);
     has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;
     for (int h = 0; h < 2; h++)
         net_.set_user(h, nodes_[h].get());
@@ -359,17 +361,13 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (std::strcmp(change.field, "connection") != 0)
         return;
     if (std::strcmp(change.new_value, "WFBitMapT") == 0)
-        judge_split_brain(node, volume);
+        note_target(node, volume);
     else if (std::strcmp(change.new_value, "WFSyncUUID") != 0 && std::strcmp(change.new_value, "SyncTarget") != 0)
-        direction_.on_policy(host, volume, false);
+        targets_[host][volume].reset();
     if (std::strcmp(change.new_value, "SyncTarget") != 0)
         return;
     guest_.on_target(host);
-    if (direction_.is_named_by_policy(host, volume) && guest_.runs_on(host)) {
-        if (node.settings().rr_conflict != kViolently)
-            complain(std::string("resync_direction: ") + "AB"[host] + " becomes target by a policy while a guest runs on it, and rr-conflict is not violently");
-        guest_.on_overruled();
-    }
+    judge_target_of_policy(node, volume);
     if (!has_promise) {
         direction_.on_unjudged_target(host, volume);
         return;
@@ -379,23 +377,45 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
         complain(wrong);
 }
 
-// The policies may say that this node's data goes.
-void World::judge_split_brain(Node& node, unsigned volume) {
+void World::note_target(Node& node, unsigned volume) {
     const int host = node.host();
     const DrbdVolumeStatus status = node.status(volume);
     auto side = [&](int h, bool primary, const char* disk) {
         return SplitBrainSide{wire_.generations(h, volume), primary, std::strcmp(disk, "Inconsistent") == 0};
     };
-    const SplitBrainJudgement judgement = judge_target({
+    targets_[host][volume] = {
         .own = side(host, node.is_primary(), status.disk),
         .peer = side(1 - host, std::strcmp(status.peer_role, "Primary") == 0, status.peer_disk),
         .accepted_meta = node.connection_status().resolve_conflicts,
         .always_asbp = node.settings().always_asbp,
         .parameters = wire_.configuration().possible(host),
-    });
-    direction_.on_policy(host, volume, judgement.policy_names_own);
+        .told_later = {},
+    };
+}
+
+void World::on_generations(int host, unsigned volume, const TappedGenerations& told) {
+    if (auto& target = targets_[host][volume]; target && !target->told_later.known)
+        target->told_later = told;
+}
+
+// The policies may say that this node's data goes.
+void World::judge_target_of_policy(Node& node, unsigned volume) {
+    const int host = node.host();
+    const std::optional<SplitBrainCase> target = std::exchange(targets_[host][volume], std::nullopt);
+    if (!target)
+        return;
+    const SplitBrainJudgement judgement = judge_target(*target);
+    const std::string who = std::string("resync_direction: ") + "AB"[host] + " ";
     if (!judgement.complaint.empty())
-        complain(std::string("resync_direction: ") + "AB"[host] + " " + judgement.complaint);
+        complain(who + judgement.complaint);
+    if (!judgement.policy_names_own)
+        return;
+    direction_.on_licence(host, volume);
+    if (!guest_.runs_on(host))
+        return;
+    if (node.settings().rr_conflict != kViolently)
+        complain(who + "becomes target by a policy while a guest runs on it, and rr-conflict is not violently");
+    guest_.on_overruled();
 }
 
 void World::on_request_end(Node& node, GuestRequest& request) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "admin.h"
@@ -16,6 +17,7 @@
 #include "checkers/bounds.h"
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
+#include "checkers/split_brain_policy.h"
 #include "checkers/superblock_steps.h"
 #include "decisions.h"
 #include "event_queue.h"
@@ -72,11 +74,14 @@ class World {
     void on_state_change(Node& node, const DrbdNotice& change);
     WireWatch& wire() { return wire_; }
     ResyncDirection& direction() { return direction_; }
+    // P_UUIDS of this host.
+    void on_generations(int host, unsigned volume, const TappedGenerations& told);
 
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
-    void judge_split_brain(Node& node, unsigned volume);
+    void note_target(Node& node, unsigned volume);
+    void judge_target_of_policy(Node& node, unsigned volume);
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_disks(unsigned volume, View a, View b);
@@ -106,6 +111,7 @@ class World {
     Tuner tuner_;
     WireWatch wire_;
     ResyncDirection direction_;
+    std::vector<std::optional<SplitBrainCase>> targets_[2];  // that are about to be
     std::vector<SuperblockSteps> steps_[2];
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;

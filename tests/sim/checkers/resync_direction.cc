@@ -23,8 +23,6 @@ std::string ResyncDirection::on_target(int host, unsigned volume, const History&
     Orphans orphans;
     orphans.swap(orphans_[host][volume]);
     forced_[host] = false;
-    if (policy_[host][volume])
-        licence_[host][volume] = true;
     if (licence_[host][volume])
         return "";
     for (const auto& [sector, value] : orphans)

@@ -24,14 +24,12 @@ class ResyncDirection {
   public:
     explicit ResyncDirection(unsigned volumes)
         : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)},
-          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)},
-          policy_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
+          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
 
     // This host's data may go.
     void on_licence(int host) { licence_[host].assign(licence_[host].size(), true); }
-    // What the policies say of it in this handshake; it holds when the resync begins.
-    void on_policy(int host, unsigned volume, bool names_it) { policy_[host][volume] = names_it; }
-    bool is_named_by_policy(int host, unsigned volume) const { return policy_[host][volume]; }
+    // A policy says so, of one volume.
+    void on_licence(int host, unsigned volume) { licence_[host][volume] = true; }
     // This host's data is good because somebody says so; the other's may go.
     void on_forced(int host) {
         on_licence(1 - host);
@@ -50,7 +48,7 @@ class ResyncDirection {
     using Orphans = std::map<uint64_t, uint64_t>;  // sector, value: completed here, unknown to the guest now
 
     std::vector<Orphans> orphans_[2];
-    std::vector<bool> licence_[2], policy_[2];
+    std::vector<bool> licence_[2];
     bool forced_[2] = {false, false};
 };
 

@@ -83,9 +83,7 @@ Yields who_yields(const TappedParameters& policies, const SplitBrainCase& c) {
     return primaries == 0 ? as_0p : with_primary(policies.after_sb[primaries], as_0p, c);
 }
 
-}  // namespace
-
-SplitBrainJudgement judge_target(const SplitBrainCase& c) {
+SplitBrainJudgement judge(const SplitBrainCase& c) {
     SplitBrainJudgement judgement;
     if (!c.own.told.known || !c.peer.told.known || c.own.is_inconsistent || !is_split(c.own.told, c.peer.told, true))
         return judgement;
@@ -112,6 +110,19 @@ SplitBrainJudgement judge_target(const SplitBrainCase& c) {
                           (peer_named ? "the other" : "nobody, and nobody has said that its data may go") + ": it is " + facts +
                           (c.accepted_meta ? "; it accepted meta" : "");
     return judgement;
+}
+
+}  // namespace
+
+// What a node decides by may be told a moment after that.
+SplitBrainJudgement judge_target(const SplitBrainCase& facts) {
+    const SplitBrainJudgement first = judge(facts);
+    if (first.policy_names_own || !facts.told_later.known)
+        return first;
+    SplitBrainCase turned = facts;
+    turned.own.told = facts.told_later;
+    const SplitBrainJudgement second = judge(turned);
+    return second.is_split && (second.policy_names_own || !first.is_split) ? second : first;
 }
 
 }  // namespace drbd::sim

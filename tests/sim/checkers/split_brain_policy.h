@@ -2,10 +2,10 @@
 // Promise: after a split brain a node becomes the target of a resync only if the
 // after-sb policies that both have name it, or, where they name nobody, if it was
 // connected with discard-my-data and the other was not (spec 4.3).
-// Verified, when a volume becomes WFBitMapT, from what both nodes have told each
+// Verified, when a volume becomes SyncTarget, from what both nodes have told each
 // other on this connection: identifiers, changed blocks and flags (P_UUIDS),
-// policies (P_PROTOCOL); roles and the end that accepted meta from status.  The
-// tables are its own.
+// policies (P_PROTOCOL); roles and the end that accepted meta from status, as they
+// were when the volume became WFBitMapT.  The tables are its own.
 // Not verified: whether a refusal was due; a node without a split brain
 // (resync_direction); disks of which one is Inconsistent, as those decide alone.
 #pragma once
@@ -30,6 +30,7 @@ struct SplitBrainCase {
     bool accepted_meta = false;                       // the own end
     bool always_asbp = false;
     std::vector<TappedParameters> parameters;         // that the own node may have, in its terms
+    TappedGenerations told_later;                     // of the own node: what was under way when it decided
 };
 
 struct SplitBrainJudgement {
