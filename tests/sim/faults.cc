@@ -262,7 +262,11 @@ void policies(Options& o, Rng& r) {
     o.partition_every = r.between(kSecond, 5 * kSecond);
     o.timeout = static_cast<unsigned>(r.between(5, 15));
     o.ping_int = o.connect_int = 1;
-    lives_for(o, r.between(60 * kSecond, 120 * kSecond), static_cast<unsigned>(1 + r.below(3)));
+    // It writes all the time, on both sides of a partition.
+    o.depth = static_cast<unsigned>(1 + r.below(3));
+    o.think = r.between(60 * kSecond, 120 * kSecond) * o.depth / (o.requests + 1);
+    o.pause = 0;
+    o.reads = 0.05;
 }
 
 // Both nodes prove that they know a secret, and all data has digests.

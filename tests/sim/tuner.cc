@@ -39,6 +39,8 @@ constexpr TunerRow kFree[] = {
     {"after-sb-0pri", [](Settings& s, Rng& r) { s.after_sb[0] = one_of(r, kPolicies0); }},
     {"after-sb-1pri", [](Settings& s, Rng& r) { s.after_sb[1] = one_of(r, kPolicies1); }},
     {"after-sb-2pri", [](Settings& s, Rng& r) { s.after_sb[2] = one_of(r, kPolicies2); }},
+    {"always-asbp", [](Settings& s, Rng& r) { s.always_asbp = r.chance(0.5); }},
+    {"rr-conflict", [](Settings& s, Rng& r) { s.rr_conflict = number(r, 0, 2); }},
     {"use-rle", [](Settings& s, Rng& r) { s.no_use_rle = r.chance(0.5); }},
     {"on-io-error", [](Settings& s, Rng& r) { s.on_io_error = r.chance(0.5) ? DRBD_ON_IO_ERROR_DETACH : DRBD_ON_IO_ERROR_PASS_ON; }},
 };

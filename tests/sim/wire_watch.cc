@@ -15,6 +15,7 @@ WireWatch::WireWatch(World& world)
 void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (packet.packet == wire::Packet::ConnectionFeatures) {
         ledgers_[host].begin(tcp);
+        configuration_.on_features();
         order_.begin_anew();
         refused_[host].assign(refused_[host].size(), false);
         generations_[host].assign(generations_[host].size(), {});
@@ -41,6 +42,10 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     const Node& node = world_.node(host);
     if (!node.is_running() || packet.volume >= world_.options().volumes)
         return;
+    if (packet.packet == wire::Packet::Barrier)
+        configuration_.on_barrier(host, packet.number);
+    if (packet.packet == wire::Packet::BarrierAck)
+        configuration_.on_barrier_answer(host, world_.queue().now(), packet.number);
     if (packet.packet == wire::Packet::Uuids)
         world_.on_generations(host, packet.volume, generations_[host][packet.volume] = packet.generations);
     if (packet.packet == wire::Packet::NegAck)

@@ -114,7 +114,9 @@ std::string Configuration::on_parameters(int host, uint32_t tcp, Time now, const
     if (update) {
         if (std::ranges::find(own_updates_[host], policies, &Since::policies) == own_updates_[host].end())
             return what + " policies that nobody has configured on this connection";
-        updates_[1 - host].push_back({peers_policy(policies[0]), peers_policy(policies[1]), peers_policy(policies[2])});
+        const Policies peers = {peers_policy(policies[0]), peers_policy(policies[1]), peers_policy(policies[2])};
+        updates_[1 - host].push_back(peers);
+        unheard_[1 - host] = {.known = true, .has_barrier = false, .sent = now, .policies = peers, .barrier = 0};
         return "";
     }
     const bool possible = is_possible(host, now, policies);
@@ -127,6 +129,25 @@ std::string Configuration::on_parameters(int host, uint32_t tcp, Time now, const
     return possible ? "" : what + " policies that are neither configured nor the peer's";
 }
 
+void Configuration::on_barrier(int host, uint32_t number) {
+    if (Update& update = unheard_[1 - host]; update.known && !update.has_barrier) {
+        update.has_barrier = true;
+        update.barrier = number;
+    }
+}
+
+// The host has read everything up to the barrier, and so the update.
+void Configuration::on_barrier_answer(int host, Time now, uint32_t number) {
+    Update& update = unheard_[host];
+    if (!update.known || !update.has_barrier || update.barrier != number)
+        return;
+    update.known = false;
+    if (configured_[host].back().since + kInPassing > update.sent)
+        return;  // who came first is not known
+    configured_[host] = {{now, update.policies}};
+    updates_[host].clear();
+}
+
 std::vector<TappedParameters> Configuration::possible(int host) const {
     std::vector<TappedParameters> possible{said_[host]};
     auto add = [&](const Policies& policies) {
@@ -137,6 +158,8 @@ std::vector<TappedParameters> Configuration::possible(int host) const {
         add(own.policies);
     for (const Policies& peers : updates_[host])
         add(peers);
+    for (const Since& configured : configured_[host])
+        add(configured.policies);
     return possible;
 }
 

@@ -5,13 +5,12 @@
 //     protocol, version, feature or algorithm; everything else is taken; a refusal
 //     names the option and changes nothing
 //   P_PROTOCOL says what the administrator has configured last, or what a
-//     P_PROTOCOL_UPDATE of the peer has said since; P_PROTOCOL_UPDATE says what was
-//     configured on this connection
+//     P_PROTOCOL_UPDATE of the peer has said since (must have, if a barrier behind it
+//     was answered); P_PROTOCOL_UPDATE says what was configured on this connection
 //   nodes become Connected only if both have said the same; who sees a difference
 //     names the option and both values
 // Verified: commands and their results, by ranges of its own; the packets of both
-// nodes.  Not verified: that a P_PROTOCOL_UPDATE was adopted (it may have been
-// lost); what timeouts and sizes do (liveness, bounds).
+// nodes.  Not verified: what timeouts and sizes do (liveness, bounds).
 #pragma once
 
 #include <array>
@@ -40,6 +39,11 @@ class Configuration {
     void on_start(int host, Time now, const Settings& settings);
     // P_PROTOCOL or P_PROTOCOL_UPDATE of this host.
     std::string on_parameters(int host, uint32_t tcp, Time now, const Settings& settings, const TappedPacket& packet);
+    // P_BARRIER of this host, and P_BARRIER_ACK.
+    void on_barrier(int host, uint32_t number);
+    void on_barrier_answer(int host, Time now, uint32_t number);
+    // Another connection begins.
+    void on_features() { unheard_[0].known = unheard_[1].known = false; }
     // A change of its connection state, with what is said of it.
     std::string on_connection(int host, const std::string& state, const std::string& text) const;
 
@@ -56,11 +60,19 @@ class Configuration {
         Time since;
         Policies policies;
     };
+    // The last update that was sent to a host, until a barrier behind it is answered.
+    struct Update {
+        bool known = false, has_barrier = false;
+        Time sent = 0;
+        Policies policies{};
+        uint32_t barrier = 0;
+    };
     bool is_possible(int host, Time now, const Policies& policies) const;
 
     std::vector<Since> configured_[2];      // by the administrator, or said by P_PROTOCOL; in this order
     std::vector<Policies> updates_[2];      // of the peer, since the last P_PROTOCOL
     std::vector<Since> own_updates_[2];     // configured on this connection
+    Update unheard_[2];
     TappedParameters said_[2];
     uint32_t tcp_[2] = {~0u, ~0u};
 };
