@@ -224,8 +224,15 @@ void full(Options& o, Rng& r) {
     o.think = r.below(5 * kMillisecond);
 }
 
-// Few requests at a time, so that their pauses are those of the guest.
+// Few requests at a time, and all the time.
 void lives_for(Options& o, Time life, unsigned depth) {
+    o.depth = depth;
+    o.think = life * depth / (o.requests + 1);
+    o.pause = 0;
+}
+
+// Many requests at a time, and pauses between them that are those of the guest.
+void bursts_for(Options& o, Time life, unsigned depth) {
     o.depth = depth;
     o.pause = life * depth * kRequestsPerPause / (o.requests + 1);
 }
@@ -233,7 +240,9 @@ void lives_for(Options& o, Time life, unsigned depth) {
 // Options change while everything goes on.
 void options(Options& o, Rng& r) {
     o.tune_every = r.between(200 * kMillisecond, 2 * kSecond);
-    lives_for(o, r.between(20 * kSecond, 60 * kSecond), static_cast<unsigned>(1 + r.below(5)));
+    const Time life = r.between(20 * kSecond, 60 * kSecond);
+    const auto lives = r.chance(0.5) ? lives_for : bursts_for;
+    lives(o, life, static_cast<unsigned>(1 + r.below(5)));
     o.image_bytes = std::min(o.image_bytes, kDigestedMost);
     o.version_max = std::max(o.version_max, 87u);
     o.integrity = r.chance(0.3);
@@ -262,10 +271,8 @@ void policies(Options& o, Rng& r) {
     o.partition_every = r.between(kSecond, 5 * kSecond);
     o.timeout = static_cast<unsigned>(r.between(5, 15));
     o.ping_int = o.connect_int = 1;
-    // It writes all the time, on both sides of a partition.
-    o.depth = static_cast<unsigned>(1 + r.below(3));
-    o.think = r.between(60 * kSecond, 120 * kSecond) * o.depth / (o.requests + 1);
-    o.pause = 0;
+    const Time life = r.between(60 * kSecond, 120 * kSecond);
+    lives_for(o, life, static_cast<unsigned>(1 + r.below(3)));  // it writes on both sides of a partition
     o.reads = 0.05;
 }
 
