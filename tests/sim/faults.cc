@@ -239,7 +239,7 @@ void bursts_for(Options& o, Time life, unsigned depth) {
 
 // Options change while everything goes on.
 void options(Options& o, Rng& r) {
-    o.tune_every = r.between(200 * kMillisecond, 2 * kSecond);
+    o.tune_every = r.chance(0.6) ? r.between(200 * kMillisecond, 2 * kSecond) : r.between(3 * kSecond, 6 * kSecond);
     const Time life = r.between(20 * kSecond, 60 * kSecond);
     const auto lives = r.chance(0.5) ? lives_for : bursts_for;
     lives(o, life, static_cast<unsigned>(1 + r.below(5)));

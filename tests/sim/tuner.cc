@@ -127,8 +127,15 @@ void Tuner::tune(int h) {
     Settings settings = world_.node(h).settings();
     row.draw(settings, drawn);
     world_.node(h).configure(settings);
-    if (random_.chance(0.4))
+    if (random_.chance(0.4)) {
+        // The next handshake shows what the update has done.
+        if (std::strncmp(row.name, "after-sb", 8) == 0)
+            world_.queue().after(kSecond + random_.exponential(kSecond), [this, h] {
+                if (!world_.is_over() && !repairing_ && world_.node(h).is_running())
+                    world_.node(h).disconnect(false);
+            });
         return;
+    }
     world_.queue().after(random_.exponential(2 * kSecond), [this, h, row, others]() mutable {
         if (world_.is_over() || repairing_)
             return;
