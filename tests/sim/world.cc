@@ -28,7 +28,7 @@ World::World(uint64_t seed, const Options& options, bool print)
       guest_(*this, random_.fork()),
       admin_(*this, random_.fork()),
       faults_(*this, random_.fork()),
-      tuner_(*this, Rng(seed * 0x9e3779b97f4a7c15u + 2)),
+      tuner_(*this, Rng(~seed).fork()),
       wire_(*this),
       direction_(options.volumes) {
     net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
