@@ -81,7 +81,8 @@ class Network {
     void stall(End end, Time until);              // nothing comes in here until then
     void cut(End end, bool reset, bool both_ways); // an end of the stream, after some of what is under way
     void silence(End end);                        // what is sent here goes nowhere
-    void corrupt_next(int host) { corrupts_[host] = true; }  // a bit of the next large piece that it sends
+    void corrupt_next(int host) { corrupts_[host] = has_corrupted_ = true; }  // a bit of the next large piece that it sends
+    bool has_corrupted() const { return has_corrupted_; }
     std::vector<End> live_ends() const;
 
   private:
@@ -126,7 +127,7 @@ class Network {
     std::vector<Tap> taps_;
     Host hosts_[2];
     bool partitioned_ = false;
-    bool corrupts_[2] = {false, false};
+    bool corrupts_[2] = {false, false}, has_corrupted_ = false;
     std::vector<std::unique_ptr<Tcp>> connections_;
     std::vector<std::vector<uint8_t>> buffers_;
     std::vector<uint8_t> looked_at_;

@@ -21,6 +21,7 @@
 #include "faults.h"
 #include "link.h"
 #include "payload.h"
+#include "settings.h"
 
 namespace drbd::sim {
 
@@ -40,6 +41,7 @@ struct GuestRequest {
     unsigned flags = 0;
     uint64_t write_id = 0;            // changes; values are made from it
     uint64_t issued = 0;              // Oracle's clock
+    DrbdProtocol protocol = DRBD_PROTOCOL_C;  // the weakest that was configured meanwhile
     Time began = 0;
     std::vector<uint64_t> read;       // what was handed to the guest
     PayloadBuffer payload;            // the copy, if one was asked for
@@ -106,6 +108,11 @@ class Node final : public LinkUser {
     uint64_t outdate(unsigned volume);
     uint64_t new_current_uuid(unsigned volume, bool clear_bitmap);
     void drain(unsigned volume, bool begin);
+    // Other options from now on.  Nothing is done, and false, while it is frozen; a
+    // node that does not run has them at its start.
+    bool configure(const Settings& wanted);
+    const Settings& settings() const { return settings_.now(); }
+    const SettingsLog& settings_log() const { return settings_; }
     const std::string& refusal() const { return refusal_; }
     const Operation* operation(uint64_t number) const;
     bool has_pending_operation() const;
@@ -153,8 +160,12 @@ class Node final : public LinkUser {
         int result = 0;
     };
 
+    // node_config.cc
+    DrbdNetConfig net_config(const Settings& settings);
+    void set_crypto(DrbdNetConfig& net, const Settings& settings);
+    DrbdDiskConfig disk_config(unsigned volume) const;
+
     // node.cc
-    void set_crypto(DrbdNetConfig& net);
     template <typename F>
     void call(F&& function) {  // now, or when the process is no longer frozen
         if (!core_)
@@ -181,7 +192,6 @@ class Node final : public LinkUser {
     void tell_time();
     void notice(const DrbdNotice& notice);
     uint64_t begun(uint64_t number, const char* command, int volume, const char* error);
-    DrbdDiskConfig disk_config(unsigned volume) const;
     Time io_time();
     void* new_buffer(size_t bytes);
     void free_buffer(void* buffer, size_t bytes);
@@ -221,6 +231,7 @@ class Node final : public LinkUser {
     EventQueue& queue_;
     int host_;
     Rng random_;
+    SettingsLog settings_;
     std::deque<Disk> disks_;
     DrbdResource* core_ = nullptr;
     uint64_t incarnation_ = 0;

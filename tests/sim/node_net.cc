@@ -248,6 +248,9 @@ bool Node::read_bulk(unsigned s) {
         uint8_t digest[DRBD_DIGEST_SIZE];
         played_digest("", buffer, socket.bulk.bytes, digest);
         digest_ok = std::memcmp(digest, socket.bulk.digest, kPlayedDigestSize) == 0;
+        if (!digest_ok && !world_.net().has_corrupted())
+            world_.complain("digests: a line that changes nothing brings " + std::to_string(socket.bulk.bytes) + " bytes to " + "AB"[host_] +
+                            " with a digest that is not theirs");
     }
     drbd_on_bulk(core_, s, buffer, digest_ok);
     kick();

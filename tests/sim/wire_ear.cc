@@ -47,10 +47,32 @@ Header read_header(const uint8_t* at, size_t bytes) {
             big_endian(at + 8, 4)};
 }
 
-// The fields of those packets that speak of blocks and epochs.
+void read_parameters(TappedParameters& parameters, const uint8_t* at, size_t length) {
+    parameters.protocol = static_cast<uint32_t>(big_endian(at, 4));
+    for (unsigned i = 0; i < 3; i++)
+        parameters.after_sb[i] = static_cast<uint32_t>(big_endian(at + 4 + 4 * i, 4));
+    for (size_t i = 24; i < length && at[i] != 0; i++)
+        parameters.integrity += static_cast<char>(at[i]);
+}
+
+void read_generations(TappedGenerations& generations, const uint8_t* at) {
+    uint64_t* const fields[] = {&generations.current,    &generations.bitmap, &generations.history[0],
+                                &generations.history[1], &generations.bits,   &generations.flags};
+    for (unsigned i = 0; i < 6; i++)
+        *fields[i] = big_endian(at + 8 * i, 8);
+    generations.known = true;
+}
+
+// The fields of those packets that the checkers judge by.
 void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
     const bool has_range = length >= 16;
     switch (packet.packet) {
+    case Packet::Protocol:
+    case Packet::ProtocolUpdate: read_parameters(packet.parameters, at, length); return;
+    case Packet::Uuids:
+        if (length >= 48)
+            read_generations(packet.generations, at);
+        return;
     case Packet::Barrier:
     case Packet::BarrierAck:
         packet.number = static_cast<uint32_t>(big_endian(at, 4));

@@ -14,12 +14,27 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/wire/packet_numbers.h"
 #include "link.h"
 
 namespace drbd::sim {
+
+// What P_PROTOCOL and P_PROTOCOL_UPDATE say, in the sender's terms.
+struct TappedParameters {
+    uint32_t protocol = 0;            // 0: none
+    uint32_t after_sb[3] = {};
+    std::string integrity;
+};
+
+// What P_UUIDS says.
+struct TappedGenerations {
+    bool known = false;
+    uint64_t current = 0, bitmap = 0, history[2] = {};
+    uint64_t bits = 0, flags = 0;
+};
 
 struct TappedPacket {
     wire::Packet packet;
@@ -29,6 +44,8 @@ struct TappedPacket {
     uint32_t flags = 0;               // P_DATA, P_TRIM, P_ZEROES
     uint32_t number = 0;              // P_BARRIER, P_BARRIER_ACK
     uint32_t set_size = 0;            // P_BARRIER_ACK
+    TappedParameters parameters;
+    TappedGenerations generations;
     std::vector<uint64_t> values;     // content, by sector; empty: none, or zeroes
 };
 

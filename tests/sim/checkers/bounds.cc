@@ -27,7 +27,7 @@ std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) 
         drained_since_ = 0;
     else if (drained_since_ == 0)
         drained_since_ = now;
-    else if (now > drained_since_ + drain_limit_)
+    else if (node.settings_log().is_overdue(drained_since_, now, drain_limit))
         return "bounds: " + std::to_string(node.requests_in_flight()) + " requests of a drained node are not over after " +
                std::to_string((now - drained_since_) / kSecond) + " s";
     if (!node.is_running()) {
@@ -49,12 +49,14 @@ std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) 
         return "bounds: " + std::to_string(c.peer_requests) + " requests of a peer that is lost, and nothing is done for them";
     // One alone may be larger than all that is allowed.
     const uint64_t bytes_max = std::max<uint64_t>(c.peer_request_bytes_max, 2ull << 20);
-    if (c.peer_request_bytes > bytes_max)
-        return too_much("bytes of the peer's requests", c.peer_request_bytes, bytes_max);
-    if (max_buffers_ != 0 && bytes_max > std::max<uint64_t>(uint64_t{max_buffers_} * 4096, 2ull << 20))
-        return too_much("bytes allowed for the peer's requests", bytes_max, uint64_t{max_buffers_} * 4096);
-    if (node.lent_bytes() > bytes_max + kInPassingMax)
-        return too_much("bytes of buffers", node.lent_bytes(), bytes_max + kInPassingMax);
+    bytes_allowed_ = std::max(bytes_max, std::min(bytes_allowed_, c.peer_request_bytes));
+    if (c.peer_request_bytes > bytes_allowed_)
+        return too_much("bytes of the peer's requests", c.peer_request_bytes, bytes_allowed_);
+    const unsigned max_buffers = node.settings().max_buffers;
+    if (max_buffers != 0 && bytes_max > std::max<uint64_t>(uint64_t{max_buffers} * 4096, 2ull << 20))
+        return too_much("bytes allowed for the peer's requests", bytes_max, uint64_t{max_buffers} * 4096);
+    if (node.lent_bytes() > bytes_allowed_ + kInPassingMax)
+        return too_much("bytes of buffers", node.lent_bytes(), bytes_allowed_ + kInPassingMax);
     if (c.send_queue > kPacketsMax)
         return too_much("packets to send", c.send_queue, kPacketsMax);
     for (unsigned v = 0; v < r.nr_volumes; v++)

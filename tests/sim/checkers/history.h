@@ -19,6 +19,7 @@
 
 #include "cached_store.h"
 #include "disk.h"
+#include "drbd-core.h"
 
 namespace drbd::sim {
 
@@ -26,6 +27,8 @@ struct Written {
     uint64_t write_id, sector, sectors;
     bool zeroes;
     uint64_t issued, ended;
+    DrbdProtocol protocol = DRBD_PROTOCOL_C;  // what it was promised by: the weakest under which it was sent, or was to be
+    bool sent = false;
 };
 
 class History {

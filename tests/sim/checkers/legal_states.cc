@@ -145,7 +145,7 @@ std::string EqualSigns::check(bool live, const DrbdVolumeStatus& a, const DrbdVo
         since_ = 0;
     else if (since_ == 0)
         since_ = now;
-    else if (now > since_ + limit_)
+    else if (settings_[0]->is_overdue(since_, now, give_up_limit) && settings_[1]->is_overdue(since_, now, give_up_limit))
         return std::string("legal_states: A is ") + states[0] + " and B is " + states[1] + ", and they stay so";
     return "";
 }

@@ -14,6 +14,7 @@
 
 #include "drbd-core.h"
 #include "event_queue.h"
+#include "settings.h"
 
 namespace drbd::sim {
 
@@ -25,12 +26,12 @@ std::string check_tuple(const DrbdVolumeStatus& status);
 // Both nodes, of one volume.
 class EqualSigns {
   public:
-    explicit EqualSigns(Time limit) : limit_(limit) {}
+    EqualSigns(const SettingsLog& of_a, const SettingsLog& of_b) : settings_{&of_a, &of_b} {}
     // `live`: both run, and none is frozen.
     std::string check(bool live, const DrbdVolumeStatus& a, const DrbdVolumeStatus& b, Time now);
 
   private:
-    Time limit_;
+    const SettingsLog* settings_[2];
     Time since_ = 0;  // both go the same way, or one goes alone; 0: they do not
 };
 
