@@ -239,6 +239,9 @@ void DrbdResource::confirm_resync() {
 
 uint64_t DrbdResource::deadline_ms() const {
     uint64_t deadline = connection_.next_deadline_ms();
+    for (const auto& volume : volumes_)
+        if (volume)
+            deadline = std::min(deadline, volume->io().next_deadline_ms());
     if (!connection_.link().is_up())
         return losing_peer_ ? 0 : deadline;
     const DrbdNetConfig& config = connection_.config();

@@ -340,8 +340,8 @@ void Volume::disk_is_gone(const char* reason) {
         operation_.phase = OperationPhase::WaitRequests;
     } else if (operation_.pending()) {
         const OperationKind kind = operation_.kind;
-        const bool wanted_it = reason && (kind == OperationKind::Detach || kind == OperationKind::Leave ||
-                                          kind == OperationKind::Inactivate);
+        const bool wanted_it = (reason && (kind == OperationKind::Detach || kind == OperationKind::Leave ||
+                                           kind == OperationKind::Inactivate)) || operation_.at_once;
         if (wanted_it)
             end_operation({});
         else

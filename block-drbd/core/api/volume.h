@@ -50,6 +50,7 @@ struct Operation {
     uint64_t number = 0;
     Role role = Role::Secondary;  // SetRole, Activate: the one to take
     bool forced = false;      // SetRole: the data is declared good; Detach: no metadata is written
+    bool at_once = false;     // Detach: the disk is Failed by this command, not by an error
     bool peer_agreed = false; // Invalidate, InvalidateRemote: it does its part
     bool pending() const { return kind != OperationKind::None; }
 };
@@ -301,6 +302,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Result<uint64_t> ask_peer_for(uint64_t number, const wire::StateChange& change);
     bool is_last_data() const;
     void begin_to_leave();
+    uint64_t give_up_at_once(uint64_t number);
     void attach_succeeded();
     void new_current_uuid_is_stable();
     void end_operation(const Result<void>& result);

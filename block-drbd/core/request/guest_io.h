@@ -170,11 +170,16 @@ class GuestIo {
     // A transaction is worth writing now: while many of the cold writes of the
     // last one are still at the image, the guest will soon send their
     // successors, which can share it (at depth 64 one transaction then serves 32
-    // cold writes and more).  A few stragglers do not count, and a lone write
-    // waits for nobody.
+    // cold writes and more).  A few stragglers do not count, a lone write waits
+    // for nobody, and none longer than kColdPatienceMs (one may be stuck at the image).
     bool wants_transaction() const {
         return !wait_activity_log_.empty() && eviction_possible_ &&
-               wait_activity_log_.size() >= kColdWritesToWaitFor * cold_in_flight_;
+               (wait_activity_log_.size() >= kColdWritesToWaitFor * cold_in_flight_ ||
+                link_.now_ms() >= cold_since_ms_ + kColdPatienceMs);
+    }
+    // When a transaction becomes worth writing by time alone; UINT64_MAX: it is already, or nobody waits.
+    uint64_t next_deadline_ms() const {
+        return wait_activity_log_.empty() || !eviction_possible_ || wants_transaction() ? UINT64_MAX : cold_since_ms_ + kColdPatienceMs;
     }
     void reserve_for_transaction();
     void transaction_committed();
@@ -205,6 +210,7 @@ class GuestIo {
   private:
     // docs/decisions/0003: how many must wait for each one at the image.
     static constexpr unsigned kColdWritesToWaitFor = 8;
+    static constexpr uint64_t kColdPatienceMs = 100;
 
     // What a write becomes on the wire.
     struct Shape {
@@ -291,6 +297,7 @@ class GuestIo {
     BufferReturn& buffers_;
     const unsigned volume_;
     Access access_;
+    uint64_t cold_since_ms_ = 0;       // the first in wait_activity_log_ came, or was left by a transaction
     bool copies_ = false;
     bool has_disk_ = false;
     uint32_t attachment_ = 0;          // counts disks that came

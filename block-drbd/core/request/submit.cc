@@ -126,6 +126,8 @@ DrbdStep GuestIo::hold_extents(Request& request) {
     }
     request.cold = true;
     request.stage = Stage::WaitActivityLog;
+    if (wait_activity_log_.empty())
+        cold_since_ms_ = link_.now_ms();
     wait_activity_log_.push_back(request);
     return request.step = DRBD_STEP_WAIT;
 }
@@ -199,6 +201,7 @@ DrbdStep GuestIo::submit(Request& request) {
 
 // First come, first served, as many as one transaction takes.
 void GuestIo::reserve_for_transaction() {
+    cold_since_ms_ = link_.now_ms();
     while (Request* request = wait_activity_log_.first()) {
         if (!disk_.activity_log.reserve(request->extents)) {
             // Extents are free again when the peer has confirmed their writes.

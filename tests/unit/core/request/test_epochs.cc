@@ -123,6 +123,41 @@ TEST_F(SenderEpochs, TheActivityLogThatStarvesEndsOne) {
     EXPECT_EQ(starving.result, 0);
 }
 
+// One that is stuck at the image holds nobody for ever (decision 0003).
+TEST_F(SenderEpochs, AColdWriteWaitsForThoseAtTheImageForATimeOnly) {
+    RequestWorld w;
+    TestVolume& v = w.volume();
+    GuestIo& io = w.io();
+    EXPECT_EQ(io.next_deadline_ms(), UINT64_MAX);
+    const auto transaction = [&] {
+        ASSERT_TRUE(io.wants_transaction());
+        EXPECT_EQ(io.next_deadline_ms(), UINT64_MAX) << "it needs no time to pass";
+        io.reserve_for_transaction();
+        v.disk.activity_log.commit();
+        io.transaction_committed();
+        w.wake_all();
+    };
+    GuestWrite& stuck = w.write(20 * 4 * kMiB);
+    transaction();
+    ASSERT_EQ(stuck.step, DRBD_STEP_SUBMIT);
+    w.peer.link.set_now(2000);
+    GuestWrite& behind = w.write(21 * 4 * kMiB);
+    EXPECT_FALSE(io.wants_transaction());
+    const uint64_t deadline = io.next_deadline_ms();
+    EXPECT_EQ(deadline, 2000 + GuestIo::kColdPatienceMs);
+    w.peer.link.set_now(deadline - 1);
+    EXPECT_FALSE(io.wants_transaction());
+    w.peer.link.set_now(deadline);
+    transaction();
+    ASSERT_EQ(behind.step, DRBD_STEP_SUBMIT);
+    w.local_done(behind);
+    w.settle();
+    EXPECT_EQ(behind.result, 0);
+    w.local_done(stuck);
+    w.settle();
+    EXPECT_EQ(stuck.result, 0);
+}
+
 TEST_F(SenderEpochs, UnderAAndBEveryCompletionEndsOneAndNothingAfterItSharesIt) {
     RequestWorld w(ReplicationProtocol::B);
     GuestWrite& a = w.write(0);
