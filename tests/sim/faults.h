@@ -24,7 +24,8 @@ enum FaultKind : unsigned {
     // Only when named.
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
-    kFaultFull = 524288,
+    kFaultFull = 524288, kFaultHung = 1048576,
+    kFaultStrict = 4194304,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -47,6 +48,7 @@ struct Options {
     Time disk_latency = 80;
     double slow_io = 0;               // this part takes 100 times as long
     double stuck_io = 0;              // this part takes seconds
+    double hung_io = 0;               // this part never returns, or its disk does nothing any more
     double read_error = 0, write_error = 0, flush_error = 0, metadata_error = 0;
     double full_disk = 0;             // chance of a write to meet a file system that is full from now on, for a while
     double process_cache = 0;         // a kill loses what the process had cached
@@ -79,7 +81,9 @@ struct Options {
     Time failover_every = 0, command_every = 0;
     unsigned commands = 0;            // which ones (bit_of()); 0: all
     bool hasty = false;               // promotes while the other is Primary
+    bool strict_hung = false;         // what is known to go wrong with disks that hang is played and asked for, too
     Time down_most = 0;               // after a death; 0: as chance has it
+    bool has_quiet_network = false;   // nothing is cut, stalled or frozen
 };
 
 constexpr uint64_t kRequestsPerPause = 40;

@@ -16,6 +16,7 @@ Node::Node(World& world, int host, Rng random) : world_(world), host_(host), ran
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
     jobs_.resize(o.volumes);
+    disk_hangs_.resize(o.volumes);
 }
 
 Node::~Node() {
@@ -31,8 +32,14 @@ void Node::start() {
     power_ = true;
     world_.net().power_on(host_);
     incarnation_++;
+    running_since_ = world_.queue().now();
     world_.trace().line(host_, "start", incarnation_);
     const Options& o = world_.options();
+    for (unsigned v = 0; v < o.volumes; v++)
+        if (disks_[v].has_hung()) {
+            disks_[v].take(random_);
+            world_.on_hung_write_landed(host_, v);
+        }
     char error[DRBD_ERROR_SIZE] = "";
     const DrbdResourceConfig config = {.name = "r0", .nr_volumes = o.volumes, .max_requests = o.max_requests,
                                        .random_seed = {random_.next(), random_.next()}};
@@ -108,6 +115,8 @@ void Node::die() {
         socket = {};
     for (Job& job : jobs_)
         job = {};
+    hung_.clear();
+    disk_hangs_.assign(disk_hangs_.size(), false);
     operations_.clear();
     while_frozen_.clear();
     frozen_ = kicking_ = kick_again_ = split_brain_ = false;
@@ -298,7 +307,10 @@ void Node::notice(const DrbdNotice& n) {
         return;
     }
     case DRBD_NOTICE_WARNING: world_.trace().text(host_, "warning", n.text); return;
-    case DRBD_NOTICE_PEER_LOST: world_.trace().text(host_, "peer-lost", n.text); return;
+    case DRBD_NOTICE_PEER_LOST:
+        world_.trace().text(host_, "peer-lost", n.text);
+        world_.on_peer_lost(*this, n.text);
+        return;
     case DRBD_NOTICE_SPLIT_BRAIN:
         split_brain_ = true;
         world_.trace().text(host_, "SPLIT-BRAIN", n.text);
@@ -444,18 +456,6 @@ DrbdConnectionStatus Node::connection_status() const {
     DrbdConnectionStatus status{};
     drbd_connection_status(core_, &status);
     return status;
-}
-
-Time Node::oldest_request() const {
-    return request_order_.empty() ? world_.queue().now() : request_order_.front()->began;
-}
-
-Time Node::io_time() {
-    const Options& o = world_.options();
-    const Time time = o.disk_latency / 2 + random_.below(o.disk_latency + 1);
-    if (o.stuck_io != 0 && random_.chance(o.stuck_io))
-        return kSecond + random_.below(4 * kSecond);
-    return random_.chance(o.slow_io) ? time * 100 : time;
 }
 
 void* Node::new_buffer(size_t bytes) {

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "checkers/answerable.h"
 #include "checkers/equal_images.h"
 #include "checkers/fresh_connection.h"
 #include "checkers/resync_result.h"
@@ -49,7 +50,7 @@ void World::complain(const std::string& what) {
 void World::end_disk_faults() {
     had_disk_faults_ |= options_.read_error + options_.write_error + options_.flush_error + options_.metadata_error + options_.full_disk > 0;
     options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = 0;
-    options_.slow_io = options_.stuck_io = options_.full_disk = 0;
+    options_.slow_io = options_.stuck_io = options_.full_disk = options_.hung_io = 0;
     for (auto& node : nodes_)
         for (DiskFault kind : kDiskFaults)
             node->fail_next(kind, false);
@@ -254,6 +255,8 @@ void World::check_states() {
 
 // Every request ends within what the configuration gives.
 void World::check_bounds() {
+    for (auto& node : nodes_)
+        node->excuse_requests();
     for (int h = 0; h < 2; h++)
         if (const std::string wrong = bounds_[h].check(*nodes_[h], queue_.now()); !wrong.empty())
             complain(wrong + " on " + "AB"[h]);
@@ -261,7 +264,7 @@ void World::check_bounds() {
         if (!node->is_running() || node->is_frozen() || node->oldest_request() + bound_ > queue_.now())
             continue;
         complain(std::string("liveness: a request on ") + "AB"[node->host()] + " is not done after " +
-                 std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + admin_.describe());
+                 std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + node->describe_requests() + ": " + admin_.describe());
     }
 }
 
@@ -270,6 +273,20 @@ void World::on_process_died(int host, bool lost_cache) {
     for (unsigned v = 0; v < options_.volumes; v++)
         steps_[host][v].on_process_died(nodes_[host]->disk(v));
     next_crash_check_ = 0;
+}
+
+// What a process that is gone had begun.
+void World::on_hung_write_landed(int host, unsigned volume) {
+    if (!nodes_[host]->is_running() || nodes_[host]->running_since() == queue_.now())
+        steps_[host][volume].on_process_died(nodes_[host]->disk(volume));
+    superblock_changed_ = true;
+    next_crash_check_ = 0;
+}
+
+void World::on_peer_lost(Node& node, const char* text) {
+    if (options_.has_quiet_network)
+        if (const std::string wrong = check_answerable(nodes_[1 - node.host()].get(), text, queue_.now()); !wrong.empty())
+            complain(wrong);
 }
 
 void World::on_disk_error(int host) {
