@@ -246,6 +246,16 @@ void hung(Options& o, Rng& r) {
 // With hung(): also what the core is known to do wrong (docs/SIMULATOR.md, "Known complaints").
 void strict(Options& o, Rng&) { o.strict_hung = true; }
 
+// Timers that come after what came after their time, and others for nothing.
+void timers(Options& o, Rng& r) {
+    if (r.chance(0.5))
+        quiet(o);
+    o.pause *= 3;
+    o.late_timers = r.chance(0.5) ? 0.3 : 0.8;
+    o.late_timer_most = r.between(100 * kMillisecond, 3 * kSecond);
+    o.idle_timer_every = r.chance(0.7) ? r.between(kMillisecond, 300 * kMillisecond) : 0;
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -300,7 +310,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultCrowd, crowd}, {kFaultSpread, spread}, {kFaultCommits, commits}, {kFaultMeet, meet},
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
-        {kFaultFull, full}, {kFaultHung, hung}, {kFaultStrict, strict},
+        {kFaultFull, full}, {kFaultHung, hung}, {kFaultStrict, strict}, {kFaultTimers, timers},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

@@ -24,7 +24,7 @@ enum FaultKind : unsigned {
     // Only when named.
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
-    kFaultFull = 524288, kFaultHung = 1048576,
+    kFaultFull = 524288, kFaultHung = 1048576, kFaultTimers = 2097152,
     kFaultStrict = 4194304,
 };
 
@@ -84,6 +84,9 @@ struct Options {
     bool strict_hung = false;         // what is known to go wrong with disks that hang is played and asked for, too
     Time down_most = 0;               // after a death; 0: as chance has it
     bool has_quiet_network = false;   // nothing is cut, stalled or frozen
+    double late_timers = 0;           // this part comes up to late_timer_most after its time
+    Time late_timer_most = 0;
+    Time idle_timer_every = 0;        // somebody tells the time although nothing is due
 };
 
 constexpr uint64_t kRequestsPerPause = 40;

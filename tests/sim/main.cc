@@ -65,7 +65,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
         {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread}, {"borders", kFaultBorders},
         {"away", kFaultAway}, {"relay", kFaultRelay}, {"relapse", kFaultRelapse}, {"failing", kFaultFailing}, {"narrow", kFaultNarrow},
         {"drip", kFaultDrip}, {"commits", kFaultCommits}, {"meet", kFaultMeet}, {"full", kFaultFull},
-        {"hung", kFaultHung}, {"strict", kFaultStrict},
+        {"hung", kFaultHung}, {"strict", kFaultStrict}, {"timers", kFaultTimers},
     };
     kinds = 0;
     size_t at = 0;
@@ -99,7 +99,7 @@ void usage() {
         "  --requests N   of the guest, in each run (2000)\n"
         "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all);\n"
         "                 and stuck, crowd, spread, borders, away, relay, relapse, failing, narrow, drip, commits, meet, full,\n"
-        "                 hung, strict\n"
+        "                 hung, strict, timers\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"

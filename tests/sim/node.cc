@@ -73,6 +73,8 @@ void Node::start() {
     if (!drbd_on_net_config(core_, &net, error))
         world_.complain(std::string("net config refused: ") + error);
     kick();
+    if (o.idle_timer_every != 0)
+        tell_time_for_nothing();
 }
 
 void Node::set_crypto(DrbdNetConfig& net) {
@@ -273,10 +275,26 @@ void Node::set_timer() {
     if (timer_at_ != 0 && timer_at_ <= at && timer_at_ + 2000 > at)
         return;  // the one that is set will do
     timer_at_ = at;
-    const Time late = random_.chance(0.1) ? random_.below(20 * kMillisecond) : 0;
+    const Time late = lateness();
     world_.queue().at(at + late, [this, number = ++timer_number_, incarnation = incarnation_] {
         if (incarnation == incarnation_)
             on_timer(number);
+    });
+}
+
+// What comes meanwhile is heard of before, unless it tells the time itself.
+Time Node::lateness() {
+    const Options& o = world_.options();
+    if (random_.chance(o.late_timers))
+        return random_.below(o.late_timer_most);
+    return random_.chance(0.1) ? random_.below(20 * kMillisecond) : 0;
+}
+
+void Node::tell_time_for_nothing() {
+    later(random_.exponential(world_.options().idle_timer_every), [this] {
+        tell_time();
+        kick();
+        tell_time_for_nothing();
     });
 }
 

@@ -166,6 +166,8 @@ class Node final : public LinkUser {
     void drain_queues();
     void set_timer();
     void on_timer(uint64_t number);
+    Time lateness();
+    void tell_time_for_nothing();
     uint64_t now_ms() const;
     DrbdResource* core_now();
     void tell_time();
