@@ -227,8 +227,7 @@ void World::check_disks(unsigned volume, View a, View b) {
     if (const std::string wrong = as_if_crashed_[volume].check(history, disks, views); !wrong.empty())
         complain(wrong);
     for (int h = 0; h < 2; h++)
-        // Not in a life as it is by default: seed 183 is a complaint that is not understood.
-        if (options_.stuck_io > 0 && !has_disk_errors_ && !direction_.is_forced(h))
+        if (!has_disk_errors_ && !direction_.is_forced(h))
             if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())
                 complain(wrong);
 }
