@@ -437,7 +437,8 @@ typedef struct DrbdWaiter {
  * returns when the request may go on: exactly one wake-up follows each
  * DRBD_STEP_WAIT or DRBD_STEP_RETRY, and none anything else.
  *
- * `offset` and `bytes` are multiples of 512 and lie inside the volume.  On a
+ * `offset` and `bytes` are multiples of 512 and lie inside the volume; a disk that
+ * has become smaller since a RETRY makes the step COMPLETE with EIO.  On a
  * Secondary, without a disk, or in a state that forbids it the step is COMPLETE
  * with a negative errno at once (EROFS for changes, EIO for reads on a
  * Secondary).  *request is set unless the step is RETRY.

@@ -76,6 +76,8 @@ void Admin::tick() {
     const bool well = all_is_well();
     if (well && !was_well_)
         world_.trace().line(-1, "all-well");
+    if (well)
+        world_.on_well();
     was_well_ = well;
     ever_well_ |= well;
     unwell_ = well ? 0 : unwell_ + 1;
@@ -98,6 +100,7 @@ void Admin::tend(int h) {
     if (node.is_frozen())
         return;
     promoted(h);
+    world_.tuner().tend(h);
     if (world_.guest().runs_on(h) && !node.is_primary())
         world_.guest().stop();
     if (tend_hung(h) || node.has_pending_operation())
@@ -173,6 +176,7 @@ bool Admin::tend_connection(int h) {
         return true;
     if (victim_ == h && node.is_primary())
         return true;  // it is made Secondary first
+    world_.tuner().before_connect(h);
     node.connect(victim_ == h);
     return false;
 }

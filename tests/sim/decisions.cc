@@ -21,6 +21,7 @@ struct Name {
 constexpr Name kNames[kMaskable] = {
     {'k', "kills"},      {'p', "losses of power"}, {'z', "freezes"},  {'c', "cuts"},     {'s', "stalls"},
     {'n', "partitions"}, {'f', "fail-overs"},      {'a', "commands"}, {'r', "requests"}, {'d', "disk errors"},
+    {'o', "changes of options"},
 };
 
 constexpr uint64_t kEntriesMax = 8u << 20;  // memory is taken when it is written

@@ -25,12 +25,12 @@ namespace drbd::sim {
 
 enum class Source : uint8_t {
     // Can be left out.
-    Kill, Power, Freeze, Cut, Stall, Partition, FailOver, Command, Request, DiskError,
+    Kill, Power, Freeze, Cut, Stall, Partition, FailOver, Command, Request, DiskError, Tune,
     // Only repeated.
     Tick, TickInterval, Think,
     Interval,  // of what can be left out: Interval + its number
 };
-constexpr unsigned kMaskable = 10;
+constexpr unsigned kMaskable = 11;
 constexpr unsigned kSources = static_cast<unsigned>(Source::Interval) + kMaskable;
 
 constexpr Source interval_of(Source source) {

@@ -9,21 +9,6 @@
 
 namespace drbd::sim {
 
-void stamp(void* buffer, uint64_t sectors, const uint64_t* values) {
-    auto* at = static_cast<uint8_t*>(buffer);
-    for (uint64_t i = 0; i < sectors; i++, at += 512) {
-        std::memcpy(at, &values[i], 8);
-        std::memcpy(at + 504, &values[i], 8);
-    }
-}
-
-uint64_t value_of(const void* sector) {
-    uint64_t first, last;
-    std::memcpy(&first, sector, 8);
-    std::memcpy(&last, static_cast<const uint8_t*>(sector) + 504, 8);
-    return first == last ? first : kTornValue;
-}
-
 namespace {
 
 uint64_t first_metadata_sector(const DiskShape& shape) {
@@ -54,8 +39,7 @@ void Disk::read_bytes(View view, bool metadata_device, uint64_t offset, void* bu
             std::memcpy(at, metadata_sector(view, sector - metadata_begin_).data(), 512);
         } else {
             std::memset(at, 0, 512);
-            const uint64_t content = value(view, sector);
-            stamp(at, 1, &content);
+            stamp(at, value(view, sector));
         }
     }
 }
@@ -70,7 +54,7 @@ uint32_t Disk::take_write() {
     return handle;
 }
 
-uint32_t Disk::write_values(uint64_t sector, std::vector<uint64_t> values, bool fua) {
+uint32_t Disk::write_values(uint64_t sector, std::span<const uint64_t> values, bool fua) {
     DRBD_ASSERT(sector + values.size() <= image_.sectors());
     const uint32_t handle = take_write();
     Write& write = writes_[handle];
@@ -78,7 +62,7 @@ uint32_t Disk::write_values(uint64_t sector, std::vector<uint64_t> values, bool 
     write.bytes = false;
     write.fua = fua;
     write.sector = sector;
-    write.values = std::move(values);
+    write.values.assign(values.begin(), values.end());
     return handle;
 }
 
@@ -110,7 +94,9 @@ void Disk::end_write(uint32_t handle, bool ok, Rng& random) {
     const bool some = !ok && random.chance(0.5);
     if (!ok)
         write.fua = false;  // nothing was promised
-    for (uint64_t i = 0; i < sectors; i++)
+    if (ok && !write.bytes)
+        image_.land_all(write.sector, write.values, write.fua);
+    for (uint64_t i = 0; i < sectors && (!ok || write.bytes); i++)
         if (ok || (some && random.chance(0.5)))
             land(write, i);
     write.used = false;

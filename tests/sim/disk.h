@@ -11,9 +11,13 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "cached_store.h"
+#include "changes.h"
 #include "core/base/units.h"
 #include "metafmt/layout.h"
 
@@ -21,11 +25,20 @@ namespace drbd::sim {
 
 using SectorBytes = std::array<uint8_t, 512>;
 
-// Value n of a buffer's sectors; both ends carry it, so that bytes that slipped
+// The value of a sector's bytes; both ends carry it, so that bytes that slipped
 // are noticed.
 constexpr uint64_t kTornValue = ~0ull;
-void stamp(void* buffer, uint64_t sectors, const uint64_t* values);
-uint64_t value_of(const void* sector);
+inline void stamp(void* sector, uint64_t value) {
+    std::memcpy(sector, &value, 8);
+    std::memcpy(static_cast<uint8_t*>(sector) + 504, &value, 8);
+}
+inline uint64_t value_of_ends(const void* one, const void* other) {
+    uint64_t first, last;
+    std::memcpy(&first, one, 8);
+    std::memcpy(&last, other, 8);
+    return first == last ? first : kTornValue;
+}
+inline uint64_t value_of(const void* sector) { return value_of_ends(sector, static_cast<const uint8_t*>(sector) + 504); }
 
 struct DiskShape {
     uint64_t image_bytes = 0;
@@ -34,6 +47,8 @@ struct DiskShape {
 };
 
 enum class View { Current, Stable };
+
+struct MetadataView;
 
 class Disk {
   public:
@@ -51,17 +66,27 @@ class Disk {
     }
     // Bytes, at an offset of the image or of the metadata device.
     void read_bytes(View view, bool metadata_device, uint64_t offset, void* buffer, uint64_t bytes) const;
-    // Grows whenever the metadata may have changed.
-    uint64_t metadata_changes(View view) const {
-        return view == View::Current ? metadata_.current_changes() : metadata_.stable_changes();
+    // Grows whenever this piece of the metadata may have changed; an offset of the metadata device.
+    uint64_t metadata_changes(View view, uint64_t offset, uint64_t bytes) const {
+        const ChangeCounts& counts = view == View::Current ? metadata_.current_changes() : metadata_.stable_changes();
+        return counts.of(offset / 512 - metadata_begin_, bytes / 512);
     }
+    const ChangeList& image_changes(View view) const {
+        return view == View::Current ? image_.current_changes() : image_.stable_changes();
+    }
+    // What its superblock says, kept by who reads it (checkers/metadata_view.h).
+    struct KnownSuperblock {
+        uint64_t changes = ~uint64_t{0};
+        std::shared_ptr<const MetadataView> content;
+    };
+    KnownSuperblock& known_superblock(View view) const { return known_superblock_[view == View::Stable]; }
     // At an offset of the metadata device, within the metadata.
     uint8_t metadata_byte(View view, uint64_t offset) const {
         return metadata_sector(view, offset / 512 - metadata_begin_)[offset % 512];
     }
 
     // Writes; a handle until it ends.
-    uint32_t write_values(uint64_t sector, std::vector<uint64_t> values, bool fua);
+    uint32_t write_values(uint64_t sector, std::span<const uint64_t> values, bool fua);
     uint32_t write_bytes(bool metadata_device, uint64_t offset, const void* buffer, uint64_t bytes, bool fua);
     void end_write(uint32_t handle, bool ok, Rng& random);
 
@@ -86,7 +111,9 @@ class Disk {
     void lose_cache_of_process(Rng& random);  // an image format that caches itself
     void lose_power(Rng& random);
 
-    const CachedStore<uint64_t, 2048>& image() const { return image_; }
+    static constexpr uint64_t kChunk = 256;  // sectors; writes far from each other fill few
+    using Image = CachedStore<uint64_t, kChunk, ChangeList>;
+    const Image& image() const { return image_; }
 
   private:
     struct Write {
@@ -105,8 +132,9 @@ class Disk {
 
     DiskShape shape_;
     uint64_t metadata_begin_;  // first sector of the metadata store on its device
-    CachedStore<uint64_t, 2048> image_;
-    CachedStore<SectorBytes, 8> metadata_;
+    Image image_;
+    CachedStore<SectorBytes, 8, ChangeCounts> metadata_;
+    mutable KnownSuperblock known_superblock_[2];
     std::vector<Write> writes_;
     std::vector<uint32_t> free_writes_;
     uint64_t last_ticket_ = 0;

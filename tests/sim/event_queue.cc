@@ -29,8 +29,7 @@ bool EventQueue::run_next() {
     heap_.pop_back();
     now_ = entry.time;
     events_++;
-    const Function function = std::move(functions_[entry.slot]);
-    functions_[entry.slot] = nullptr;
+    Function function = std::move(functions_[entry.slot]);
     free_.push_back(entry.slot);
     function();
     return true;

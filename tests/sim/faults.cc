@@ -10,6 +10,8 @@ namespace drbd::sim {
 
 namespace {
 
+constexpr uint64_t kDigestedMost = 16ull << 20;  // of an image: digests take time
+
 void draw_shape(Options& o, Rng& r) {
     // Many are small, so that everything meets; some have more extents than the
     // activity log has slots.
@@ -222,6 +224,69 @@ void full(Options& o, Rng& r) {
     o.think = r.below(5 * kMillisecond);
 }
 
+// Few requests at a time, and all the time.
+void lives_for(Options& o, Time life, unsigned depth) {
+    o.depth = depth;
+    o.think = life * depth / (o.requests + 1);
+    o.pause = 0;
+}
+
+// Many requests at a time, and pauses between them that are those of the guest.
+void bursts_for(Options& o, Time life, unsigned depth) {
+    o.depth = depth;
+    o.pause = life * depth * kRequestsPerPause / (o.requests + 1);
+}
+
+// Options change while everything goes on.
+void options(Options& o, Rng& r) {
+    o.tune_every = r.chance(0.6) ? r.between(200 * kMillisecond, 2 * kSecond) : r.between(3 * kSecond, 6 * kSecond);
+    const Time life = r.between(20 * kSecond, 60 * kSecond);
+    const auto lives = r.chance(0.5) ? lives_for : bursts_for;
+    lives(o, life, static_cast<unsigned>(1 + r.below(5)));
+    o.image_bytes = std::min(o.image_bytes, kDigestedMost);
+    o.version_max = std::max(o.version_max, 87u);
+    o.integrity = r.chance(0.3);
+    o.ping_timeout = std::max(o.ping_timeout, kPingTimeoutLeast);
+}
+
+// Split brains, and policies that solve some of them.
+void policies(Options& o, Rng& r) {
+    static constexpr unsigned kWithout[] = {0, 1, 2, 3, 4, 5, 6}, kWithOne[] = {0, 7, 8, 9, 10}, kWithTwo[] = {0, 9, 10};
+    o.after_sb[0] = kWithout[r.below(7)];
+    o.after_sb[1] = kWithOne[r.below(5)];
+    o.after_sb[2] = kWithTwo[r.below(3)];
+    o.always_asbp = r.chance(0.3);
+    o.rr_conflict = static_cast<unsigned>(r.below(3));
+    o.policies_differ = r.chance(0.2);
+    if (r.chance(0.5))
+        o.protocol = DRBD_PROTOCOL_C;
+    o.image_bytes = (1 + r.below(4)) << 20;
+    o.internal = false;
+    o.waits_for_sync = true;
+    o.skip_initial_sync = true;
+    o.hasty = r.chance(0.7);
+    o.flushes = 0.02;
+    o.large = 0;
+    o.failover_every = r.between(kSecond, 4 * kSecond);
+    o.partition_every = r.between(kSecond, 5 * kSecond);
+    o.timeout = static_cast<unsigned>(r.between(5, 15));
+    o.ping_int = o.connect_int = 1;
+    const Time life = r.between(60 * kSecond, 120 * kSecond);
+    lives_for(o, life, static_cast<unsigned>(1 + r.below(3)));  // it writes on both sides of a partition
+    o.reads = 0.05;
+}
+
+// Both nodes prove that they know a secret, and all data has digests.
+void secret(Options& o, Rng& r) {
+    for (std::string& own : o.secret)
+        own = "the same";
+    o.image_bytes = std::min(o.image_bytes, kDigestedMost);
+    o.integrity = true;
+    o.version_max = static_cast<unsigned>(o.volumes > 1 ? r.between(100, 101) : r.between(87, 101));
+    o.features_given = true;
+    o.features = static_cast<uint32_t>(r.below(16));
+}
+
 void stuck(Options& o, Rng&) { o.stuck_io = 0.003; }
 
 // Nodes between which nothing happens that could excuse a lost peer.
@@ -310,12 +375,23 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultCrowd, crowd}, {kFaultSpread, spread}, {kFaultCommits, commits}, {kFaultMeet, meet},
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
-        {kFaultFull, full}, {kFaultHung, hung}, {kFaultStrict, strict}, {kFaultTimers, timers},
+        {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies}, {kFaultSecret, secret},
+        {kFaultHung, hung}, {kFaultStrict, strict}, {kFaultTimers, timers},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)
             row.world(o, r);
     return o;
+}
+
+Settings settings_of(const Options& options, int host) {
+    Settings settings = options;
+    if (host == 0)
+        return settings;
+    settings.after_sb[0] = peers_policy(settings.after_sb[0]);
+    if (options.policies_differ)
+        settings.after_sb[1] = settings.after_sb[1] == 0 ? 8 : 0;  // discard-secondary
+    return settings;
 }
 
 void Faults::begin() {
@@ -387,10 +463,14 @@ void Faults::cut() {
         return;
     const End end = ends[random_.below(ends.size())];
     world_.trace().line(-1, "cut", end);
-    if (random_.chance(0.2))
+    if (random_.chance(0.2)) {
         world_.net().silence(end);
-    else
-        world_.net().cut(end, random_.chance(0.5), random_.chance(0.7));
+        return;
+    }
+    // One after the other, so that all compilers make the same life of a seed.
+    const bool both_ways = random_.chance(0.7);
+    const bool reset = random_.chance(0.5);
+    world_.net().cut(end, reset, both_ways);
 }
 
 void Faults::stall() {

@@ -14,6 +14,7 @@
 #include "event_queue.h"
 #include "link.h"
 #include "rng.h"
+#include "settings.h"
 
 namespace drbd::sim {
 
@@ -24,8 +25,8 @@ enum FaultKind : unsigned {
     // Only when named.
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
-    kFaultFull = 524288, kFaultHung = 1048576, kFaultTimers = 2097152,
-    kFaultStrict = 4194304,
+    kFaultFull = 524288, kFaultOptions = 1048576, kFaultPolicies = 2097152, kFaultSecret = 4194304,
+    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultStrict = 33554432,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -36,13 +37,13 @@ enum class Command : unsigned {
 constexpr unsigned kCommands = 10;
 constexpr unsigned bit_of(Command command) { return 1u << static_cast<unsigned>(command); }
 
-struct Options {
+// The settings are those that both nodes begin with.
+struct Options : Settings {
     // Disks.
     unsigned volumes = 1;
     uint64_t image_bytes = 16ull << 20;
     bool internal = false;
     unsigned al_extents = 67;
-    DrbdOnIoError on_io_error = DRBD_ON_IO_ERROR_DETACH;
     unsigned max_requests = 0;
     bool skip_initial_sync = false;
     Time disk_latency = 80;
@@ -54,14 +55,7 @@ struct Options {
     double process_cache = 0;         // a kill loses what the process had cached
     // Connection.
     LinkTimes link;
-    DrbdProtocol protocol = DRBD_PROTOCOL_C;
-    unsigned version_max = 101;
-    bool features_given = false;
-    uint32_t features = 0;
     std::string secret[2];            // of each host; empty: no authentication
-    bool integrity = false;           // digests of all data
-    unsigned timeout = 60, ping_timeout = 5, connect_int = 3, ping_int = 10, ko_count = 7, max_epoch_size = 0, max_buffers = 0;
-    unsigned drain_timeout = 0;       // 0: ko-count times timeout
     double small_reads = 0, short_sends = 0.02, late_sends = 0.1;
     double clock_rate[2] = {1, 1};
     // Guest.
@@ -83,6 +77,8 @@ struct Options {
     bool hasty = false;               // promotes while the other is Primary
     bool strict_hung = false;         // what is known to go wrong with disks that hang is played and asked for, too
     Time down_most = 0;               // after a death; 0: as chance has it
+    Time tune_every = 0;              // options are changed
+    bool policies_differ = false;     // at first: B has others than A
     bool has_quiet_network = false;   // nothing is cut, stalled or frozen
     double late_timers = 0;           // this part comes up to late_timer_most after its time
     Time late_timer_most = 0;
@@ -92,6 +88,10 @@ struct Options {
 constexpr uint64_t kRequestsPerPause = 40;
 
 Options swarm(uint64_t seed, unsigned kinds, uint64_t requests);
+
+// What this host begins with: what both must have alike they have, unless the
+// policies shall differ.
+Settings settings_of(const Options& options, int host);
 
 class World;
 

@@ -12,7 +12,7 @@
 
 namespace drbd::sim {
 
-Guest::Guest(World& world, Rng random) : world_(world), random_(random) {
+Guest::Guest(World& world, Rng random) : world_(world), random_(random), promised_by_(world.options().protocol) {
     const Options& o = world_.options();
     for (unsigned v = 0; v < o.volumes; v++)
         histories_.emplace_back(o.image_bytes / 512);
@@ -62,11 +62,12 @@ void Guest::begin(int host, bool licence) {
                 world_.complain(std::string("completed_writes: ") + "AB"[host] + " becomes Primary " + wrong);
                 return;
             }
-        world_.direction().on_guest_begins(holder, v, histories_[v], source, world_.node(1 - holder).disk(v));
+        world_.direction().on_guest_begins(holder, v, histories_[v], source, world_.node(1 - holder).disk(v), promises_both_copies());
         histories_[v].begin_stint(source);
         unflushed_[v].clear();
     }
     lost_promises_ = false;
+    promised_by_ = world_.node(host).settings().protocol;
     host_ = host;
     running_ = true;
     world_.wire().on_guest_begins();
@@ -80,8 +81,7 @@ void Guest::begin(int host, bool licence) {
 
 // A promises the own copy alone; B also what the peer's process had received.
 bool Guest::other_has_all() const {
-    const DrbdProtocol protocol = world_.options().protocol;
-    return protocol == DRBD_PROTOCOL_C || (protocol == DRBD_PROTOCOL_B && world_.node(1 - host_).incarnation() == peer_process_);
+    return promises_both_copies() || (promised_by_ == DRBD_PROTOCOL_B && world_.node(1 - host_).incarnation() == peer_process_);
 }
 
 // What the last guest was promised is here, unless its disk's generation had
@@ -103,8 +103,28 @@ std::string Guest::check_stint(int holder, unsigned volume, const Disk& source) 
     return "";
 }
 
-bool Guest::promises_both_copies() const {
-    return world_.options().protocol == DRBD_PROTOCOL_C;
+void Guest::on_protocol(int host, DrbdProtocol protocol) {
+    if (host != host_)
+        return;
+    promised_by_ = std::min(promised_by_, protocol);
+    for (auto& [write_id, write] : writes_)
+        if (!write.sent)
+            write.protocol = std::min(write.protocol, protocol);
+}
+
+// What counts is what was agreed then, whatever is configured later.
+void Guest::on_write_sent(uint64_t write_id, DrbdProtocol protocol) {
+    const auto found = writes_.find(write_id);
+    if (found == writes_.end())
+        return;
+    Written& write = found->second;
+    write.protocol = write.sent ? std::min(write.protocol, protocol) : protocol;
+    write.sent = true;
+}
+
+void Guest::on_both_have_all() {
+    if (running_ && !lost_promises_)
+        promised_by_ = world_.node(host_).settings().protocol;
 }
 
 // That of the copy that the guest lives on; without one nothing completes in it.
@@ -116,7 +136,7 @@ void Guest::remember_generation(unsigned volume) {
 }
 
 void Guest::remember_generation(unsigned volume, int on) {
-    const MetadataView metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
+    const MetadataView& metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
     peer_process_ = world_.node(1 - host_).incarnation();
@@ -143,6 +163,12 @@ void Guest::on_process_died(int host, bool lost_cache) {
     stint_++;
 }
 
+void Guest::on_overruled() {
+    on_process_died(host_, false);
+    generation_.assign(generation_.size(), 0);
+    host_ = -1;
+}
+
 // The other host has died, which nobody here knows yet: this disk was the only copy of what
 // was not flushed there.
 void Guest::on_own_disk_lost(int host, unsigned volume) {
@@ -154,7 +180,7 @@ void Guest::on_own_disk_lost(int host, unsigned volume) {
 // A and B let a write complete, and a flush, before the peer has written it: if the
 // guest lives on the peer's disk since, and that fails or is out of reach, it is gone.
 void Guest::on_copy_lost(int host, unsigned volume) {
-    if (running_ && host_ != host && world_.options().protocol != DRBD_PROTOCOL_C &&
+    if (running_ && host_ != host && !promises_both_copies() &&
         std::string(world_.node(host_).status(volume).disk) != "UpToDate")
         lost_promises_ = true;
 }
@@ -242,12 +268,13 @@ void Guest::issue(std::unique_ptr<GuestRequest> request) {
     in_flight_++;
     History& history = histories_[request->volume];
     request->issued = history.tick();
+    request->protocol = world_.node(host_).settings().protocol;
     if (request->kind == DRBD_REQUEST_READ) {
         history.begin_read(request->issued);
     } else if (request->kind != DRBD_REQUEST_FLUSH) {
         request->write_id = next_write_id_++;
         const Written write{request->write_id, request->sector, request->sectors, request->kind != DRBD_REQUEST_WRITE,
-                            request->issued, 0};
+                            request->issued, 0, request->protocol};
         writes_[write.write_id] = write;
         history.begin_write(write);
         world_.wire().on_write_issued(write.write_id);
@@ -256,6 +283,8 @@ void Guest::issue(std::unique_ptr<GuestRequest> request) {
 }
 
 void Guest::flush_all() {
+    if (host_ < 0)
+        return;
     for (unsigned v = 0; v < histories_.size(); v++) {
         auto request = std::make_unique<GuestRequest>();
         request->volume = v;
@@ -296,6 +325,8 @@ void Guest::on_end(GuestRequest& r) {
 }
 
 bool Guest::has_no_disk(unsigned volume) const {
+    if (drbd_volume_is_up_to_date(world_.node(host_).core(), volume))
+        return false;
     const std::string disk = world_.node(host_).status(volume).disk;
     return disk == "Diskless" || disk == "Failed" || disk == "Attaching" || disk == "Negotiating";
 }
@@ -303,7 +334,7 @@ bool Guest::has_no_disk(unsigned volume) const {
 void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) {
     writes_completed_++;
     const Disk* disks[2] = {&world_.node(0).disk(volume), &world_.node(1).disk(volume)};
-    const DrbdProtocol protocol = world_.options().protocol;
+    promised_by_ = std::min(promised_by_, write.protocol);
     // Without a disk of its own the Primary lives on the peer's, which makes the
     // generation then; it is not waited for.
     if (has_no_disk(volume)) {
@@ -315,9 +346,9 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
         remember_generation(volume, peer_has_it ? 1 - host_ : host_);
         return;
     }
-    std::string wrong = check_completed(histories_[volume], write, disks, protocol, View::Current);
+    std::string wrong = check_completed(histories_[volume], write, disks, write.protocol, View::Current);
     if (wrong.empty() && (r.flags & DRBD_REQUEST_FUA))
-        wrong = check_completed(histories_[volume], write, disks, protocol, View::Stable);
+        wrong = check_completed(histories_[volume], write, disks, write.protocol, View::Stable);
     if (!wrong.empty()) {
         world_.complain(wrong);
         return;
@@ -335,7 +366,7 @@ void Guest::flush_ended(unsigned volume, const GuestRequest& r) {
     size_t covered = 0;
     for (; covered < waiting.size() && waiting[covered].ended < r.issued; covered++) {
         // Without a disk it is on the peer's, which the own one, as it was, may know.
-        const DrbdProtocol protocol = has_no_disk(volume) ? DRBD_PROTOCOL_A : world_.options().protocol;
+        const DrbdProtocol protocol = has_no_disk(volume) ? DRBD_PROTOCOL_A : r.protocol;
         const std::string wrong = check_completed(histories_[volume], waiting[covered], disks, protocol, View::Stable);
         if (!wrong.empty()) {
             world_.complain(wrong);

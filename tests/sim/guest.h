@@ -33,7 +33,16 @@ class Guest {
     void on_invalidated(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
     // The other was promoted meanwhile, and its data come here.
     void on_target(int host) { lost_promises_ |= host == host_ && !other_has_all(); }
+    // A policy has its data replaced under it: it crashes, and is asked for nothing.
+    void on_overruled();
     void on_disk_error(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }
+    // Another protocol is configured there, or agreed on when a write was sent.
+    void on_protocol(int host, DrbdProtocol protocol);
+    void on_write_sent(uint64_t write_id, DrbdProtocol protocol);
+    // Nothing is under way that a weaker protocol had let complete.
+    void on_both_have_all();
+    // The weakest protocol by which something completed that only one disk may have.
+    DrbdProtocol promised_by() const { return promised_by_; }
     void on_end(GuestRequest& request);
     // A flush of everything, whatever runs.
     void flush_all();
@@ -48,7 +57,7 @@ class Guest {
 
   private:
     const Disk* good_data(int host, unsigned volume) const;
-    bool promises_both_copies() const;
+    bool promises_both_copies() const { return promised_by_ == DRBD_PROTOCOL_C; }
     bool other_has_all() const;
     void issue();
     void issue_later();
@@ -73,6 +82,7 @@ class Guest {
     // A and B promise the own copy, and that had an error: the guest goes on
     // with the peer's, which may be older.
     bool lost_promises_ = false;
+    DrbdProtocol promised_by_;
     bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
     int host_ = -1;
     unsigned in_flight_ = 0, uncommitted_ = 0;

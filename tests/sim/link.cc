@@ -68,18 +68,17 @@ void Network::send(End end, std::span<const uint8_t> bytes) {
     const Half* own = find(end);
     if (!own || bytes.empty())
         return;
+    WireBytes copy(take_buffer(), bytes, is_payload_memory(bytes.data()));
     for (const Tap& tap : taps_)
-        tap(own->host, end, bytes);
-    std::vector<uint8_t> copy = take_buffer();
-    copy.assign(bytes.begin(), bytes.end());
+        tap(own->host, end, bytes, copy);
     if (corrupts_[own->host] && copy.size() >= 4096) {
         corrupts_[own->host] = false;
-        copy[copy.size() - 100] ^= 1;
+        copy.flip_bit(copy.size() - 100);
     }
     queue_segment(other(end), std::move(copy), Segment::Data);
 }
 
-void Network::queue_segment(End to, std::vector<uint8_t> bytes, Segment::Kind kind) {
+void Network::queue_segment(End to, WireBytes bytes, Segment::Kind kind) {
     Half& half = *find(to);
     half.last_arrival = std::max(queue_.now() + transit(), half.last_arrival);
     half.bytes_under_way += bytes.size();
@@ -130,11 +129,21 @@ void Network::arrive_one(End end, Half& half, Segment segment) {
     }
 }
 
-std::span<const uint8_t> Network::readable(End end) const {
+size_t Network::readable(End end) const {
+    const Half* half = find(end);
+    return !half || half->arrived.empty() ? 0 : half->arrived.front().bytes.size() - half->first_consumed;
+}
+
+std::span<const uint8_t> Network::look(End end) {
     const Half* half = find(end);
     if (!half || half->arrived.empty())
         return {};
-    return std::span<const uint8_t>(half->arrived.front().bytes).subspan(half->first_consumed);
+    return half->arrived.front().bytes.bytes(half->first_consumed, looked_at_);
+}
+
+bool Network::copy(End end, size_t bytes, uint8_t* to) const {
+    const Half& half = *find(end);
+    return half.arrived.front().bytes.copy(half.first_consumed, bytes, to);
 }
 
 void Network::consume(End end, size_t bytes) {
@@ -146,7 +155,7 @@ void Network::consume(End end, size_t bytes) {
     DRBD_ASSERT(half->first_consumed <= half->arrived.front().bytes.size());
     if (half->first_consumed == half->arrived.front().bytes.size()) {
         if (buffers_.size() < 64)
-            buffers_.push_back(std::move(half->arrived.front().bytes));
+            buffers_.push_back(half->arrived.front().bytes.take_memory());
         half->arrived.pop_front();
         half->first_consumed = 0;
     }

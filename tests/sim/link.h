@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "event_queue.h"
+#include "payload.h"
 #include "rng.h"
 #include "trace.h"
 
@@ -52,7 +53,8 @@ class Network {
     void set_user(int host, LinkUser* user) { hosts_[host].user = user; }
 
     // Somebody reads along what processes send.
-    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes)>;
+    // `wire`: the same bytes as they go on their way.
+    using Tap = std::function<void(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire)>;
     void add_tap(Tap tap) { taps_.push_back(std::move(tap)); }
 
     // What a process does.
@@ -60,7 +62,9 @@ class Network {
     void dial(int host, uint64_t cookie, Time timeout);
     uint64_t room(End end);                       // 0: on_writable() follows
     void send(End end, std::span<const uint8_t> bytes);
-    std::span<const uint8_t> readable(End end) const;  // the first piece of what can be read
+    size_t readable(End end) const;               // bytes of the first piece of what can be read
+    std::span<const uint8_t> look(End end);       // at them; until the next look
+    [[nodiscard]] bool copy(End end, size_t bytes, uint8_t* to) const;  // WireBytes::copy()
     void consume(End end, size_t bytes);
     bool at_end(End end) const;                   // everything is read, and no more comes
     bool is_reset(End end) const;
@@ -77,13 +81,14 @@ class Network {
     void stall(End end, Time until);              // nothing comes in here until then
     void cut(End end, bool reset, bool both_ways); // an end of the stream, after some of what is under way
     void silence(End end);                        // what is sent here goes nowhere
-    void corrupt_next(int host) { corrupts_[host] = true; }  // a bit of the next large piece that it sends
+    void corrupt_next(int host) { corrupts_[host] = has_corrupted_ = true; }  // a bit of the next large piece that it sends
+    bool has_corrupted() const { return has_corrupted_; }
     std::vector<End> live_ends() const;
 
   private:
     struct Segment {
         Time arrival;
-        std::vector<uint8_t> bytes;
+        WireBytes bytes;
         enum Kind : uint8_t { Data, Fin, Rst } kind = Data;
     };
     struct Half {
@@ -107,7 +112,7 @@ class Network {
 
     Half* find(End end) const;
     static End other(End end) { return end ^ 1; }
-    void queue_segment(End to, std::vector<uint8_t> bytes, Segment::Kind kind);
+    void queue_segment(End to, WireBytes bytes, Segment::Kind kind);
     void arrive(End end);
     void arrive_one(End end, Half& half, Segment segment);
     void syn_arrives(int from, uint64_t cookie, Time deadline);
@@ -122,9 +127,10 @@ class Network {
     std::vector<Tap> taps_;
     Host hosts_[2];
     bool partitioned_ = false;
-    bool corrupts_[2] = {false, false};
+    bool corrupts_[2] = {false, false}, has_corrupted_ = false;
     std::vector<std::unique_ptr<Tcp>> connections_;
     std::vector<std::vector<uint8_t>> buffers_;
+    std::vector<uint8_t> looked_at_;
 };
 
 }  // namespace drbd::sim

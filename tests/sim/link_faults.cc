@@ -62,10 +62,10 @@ void Network::cut(End end, bool reset, bool both_ways) {
         half->bytes_under_way -= way.back().bytes.size();
         way.pop_back();
     }
-    if (!way.empty() && !way.back().bytes.empty()) {
-        auto& last = way.back().bytes;
+    if (!way.empty() && way.back().bytes.size() != 0) {
+        WireBytes& last = way.back().bytes;
         const size_t cut_off = random_.below(last.size());
-        last.resize(last.size() - cut_off);
+        last.shorten(cut_off);
         half->bytes_under_way -= cut_off;
     }
     queue_segment(end, {}, reset ? Segment::Rst : Segment::Fin);

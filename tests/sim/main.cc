@@ -3,6 +3,7 @@
 // docs/SIMULATOR.md says what is simulated and how to work with it.
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,6 +66,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
         {"stuck", kFaultStuck}, {"crowd", kFaultCrowd}, {"spread", kFaultSpread}, {"borders", kFaultBorders},
         {"away", kFaultAway}, {"relay", kFaultRelay}, {"relapse", kFaultRelapse}, {"failing", kFaultFailing}, {"narrow", kFaultNarrow},
         {"drip", kFaultDrip}, {"commits", kFaultCommits}, {"meet", kFaultMeet}, {"full", kFaultFull},
+        {"options", kFaultOptions}, {"policies", kFaultPolicies}, {"secret", kFaultSecret},
         {"hung", kFaultHung}, {"strict", kFaultStrict}, {"timers", kFaultTimers},
     };
     kinds = 0;
@@ -99,7 +101,7 @@ void usage() {
         "  --requests N   of the guest, in each run (2000)\n"
         "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all);\n"
         "                 and stuck, crowd, spread, borders, away, relay, relapse, failing, narrow, drip, commits, meet, full,\n"
-        "                 hung, strict, timers\n"
+        "                 options, policies, secret, hung, strict, timers\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
@@ -346,6 +348,9 @@ int main(int argc, char** argv) {
         usage();
         return 2;
     }
+    // What a life gives back the next one takes.
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
     report_signals();
     if (!a.play.paths.empty()) {

@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "played_digest.h"
 #include "world.h"
 
 namespace drbd::sim {
 
-Node::Node(World& world, int host, Rng random) : world_(world), host_(host), random_(random) {
+Node::Node(World& world, int host, Rng random)
+    : world_(world), queue_(world.queue()), host_(host), random_(random), settings_(settings_of(world.options(), host)) {
     const Options& o = world.options();
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
@@ -52,52 +52,13 @@ void Node::start() {
     tell_time();
     for (unsigned v = 0; v < o.volumes; v++)
         drbd_volume_open(core_, v, error);
-    DrbdNetConfig net{};
-    net.protocol = o.protocol;
-    net.protocol_version_min = 86;
-    net.protocol_version_max = o.version_max;
-    net.features_given = o.features_given;
-    net.features = o.features;
-    net.timeout = o.timeout;
-    net.ping_timeout = o.ping_timeout;
-    net.connect_int = o.connect_int;
-    net.ping_int = o.ping_int;
-    net.ko_count_given = true;
-    net.ko_count = o.ko_count;
-    net.drain_timeout = o.drain_timeout;
-    net.max_epoch_size = o.max_epoch_size;
-    net.max_buffers = o.max_buffers;
-    net.resync_rate = 1 << 20;
-    net.c_max_rate = 4 << 20;
-    set_crypto(net);
+    const DrbdNetConfig net = net_config(settings());
     if (!drbd_on_net_config(core_, &net, error))
         world_.complain(std::string("net config refused: ") + error);
+    world_.on_process_started(*this);
     kick();
     if (o.idle_timer_every != 0)
         tell_time_for_nothing();
-}
-
-void Node::set_crypto(DrbdNetConfig& net) {
-    const Options& o = world_.options();
-    if (o.integrity) {
-        std::snprintf(net.data_integrity_alg, sizeof net.data_integrity_alg, "played");
-        net.integrity_digest_size = kPlayedDigestSize;
-    }
-    if (o.secret[host_].empty())
-        return;
-    std::snprintf(net.cram_hmac_alg, sizeof net.cram_hmac_alg, "played");
-    net.cram_digest_size = kPlayedDigestSize;
-    net.crypto.opaque = this;
-    net.crypto.hmac = [](void* self, const void* data, size_t length, uint8_t digest[DRBD_DIGEST_SIZE]) {
-        const Node& node = *static_cast<Node*>(self);
-        played_digest(node.world_.options().secret[node.host_], data, length, digest);
-        return true;
-    };
-    net.crypto.random = [](void* self, void* bytes, size_t length) {
-        for (size_t i = 0; i < length; i++)
-            static_cast<uint8_t*>(bytes)[i] = static_cast<uint8_t>(static_cast<Node*>(self)->random_.next());
-        return true;
-    };
 }
 
 // Everything that the process had in memory is gone, at once.
@@ -105,8 +66,8 @@ void Node::die() {
     incarnation_++;
     forget_core(core_);
     core_ = nullptr;
-    for (auto& [buffer, bytes] : buffers_)
-        std::free(buffer);
+    for (auto& [memory, buffer] : buffers_)
+        give_payload_memory_back(memory, buffer.bytes, buffer.plain);
     buffers_.clear();
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
@@ -158,28 +119,12 @@ void Node::freeze(bool on) {
     frozen_ = on;
     if (on)
         return;
-    std::vector<std::function<void()>> waiting = std::move(while_frozen_);
+    std::vector<Event> waiting = std::move(while_frozen_);
     while_frozen_.clear();
     const uint64_t incarnation = incarnation_;
     for (auto& function : waiting)
         if (incarnation == incarnation_)
             function();
-}
-
-void Node::call(std::function<void()> function) {
-    if (!core_)
-        return;
-    if (frozen_)
-        while_frozen_.push_back(std::move(function));
-    else
-        function();
-}
-
-void Node::later(Time delay, std::function<void()> function) {
-    world_.queue().after(delay, [this, incarnation = incarnation_, function = std::move(function)] {
-        if (incarnation == incarnation_)
-            call(function);
-    });
 }
 
 // -------------------------------------------------------------- queues --
@@ -205,7 +150,7 @@ void Node::drain_queues() {
             world_.complain("the core's queues do not run empty");
             return;
         }
-        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_ALL);
+        const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_NET | ~0u << DRBD_PENDING_JOB_SHIFT);
         bool worked = false;
         DrbdNotice what;
         while (drbd_next_notice(core_, &what))
@@ -341,13 +286,6 @@ void Node::notice(const DrbdNotice& n) {
 
 // ------------------------------------------------------------ commands --
 
-DrbdDiskConfig Node::disk_config(unsigned volume) const {
-    const Options& o = world_.options();
-    return {.image_bytes = o.image_bytes, .metadata_bytes = disks_[volume].metadata_device_bytes(),
-            .placement = o.internal ? DRBD_PLACEMENT_INTERNAL : DRBD_PLACEMENT_FLEXIBLE, .metadata_index = 0,
-            .al_extents = o.al_extents, .on_io_error = o.on_io_error};
-}
-
 uint64_t Node::begun(uint64_t number, const char* command, int volume, const char* error) {
     refusal_ = number ? "" : error;
     world_.trace().text(host_, "command", (std::string(command) + (number ? "" : " refused: " + refusal_)).c_str());
@@ -476,22 +414,30 @@ DrbdConnectionStatus Node::connection_status() const {
     return status;
 }
 
+void Node::ask_all(NodeStatus& status) const {
+    drbd_resource_status(core_, &status.resource);
+    drbd_connection_status(core_, &status.connection);
+    status.volumes.resize(disks_.size());
+    for (unsigned v = 0; v < status.volumes.size(); v++)
+        drbd_volume_status(core_, v, &status.volumes[v]);
+}
+
 void* Node::new_buffer(size_t bytes) {
-    void* buffer = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
-    buffers_.emplace(buffer, bytes);
+    void* buffer = take_payload_memory(bytes);
+    buffers_.emplace(buffer, Buffer{bytes, true});
     lent_bytes_ += bytes;
     return buffer;
 }
 
 void Node::free_buffer(void* buffer, size_t bytes) {
     const auto found = buffers_.find(buffer);
-    if (found == buffers_.end() || found->second != bytes) {
+    if (found == buffers_.end() || found->second.bytes != bytes) {
         world_.complain("the core releases a buffer that it does not have, or as another size");
         return;
     }
+    give_payload_memory_back(buffer, bytes, found->second.plain);
     buffers_.erase(found);
     lent_bytes_ -= bytes;
-    std::free(buffer);
 }
 
 }  // namespace drbd::sim

@@ -21,6 +21,8 @@
 #include "drbd-core.h"
 #include "faults.h"
 #include "link.h"
+#include "payload.h"
+#include "settings.h"
 
 namespace drbd::sim {
 
@@ -29,6 +31,8 @@ class World;
 // Ends a core as the death of its process does: nothing is finished, nothing is
 // checked.  The border has no call for that, as no process survives it.
 void forget_core(DrbdResource* core);
+// DrbdResourceStatus::role.
+bool is_primary_core(const DrbdResource* core);
 
 // A request of the guest, from its start to its end (or its process's).
 struct GuestRequest {
@@ -38,10 +42,11 @@ struct GuestRequest {
     unsigned flags = 0;
     uint64_t write_id = 0;            // changes; values are made from it
     uint64_t issued = 0;              // Oracle's clock
+    DrbdProtocol protocol = DRBD_PROTOCOL_C;  // the weakest that was configured meanwhile
     Time began = 0;
     Time excused = 0;                 // when it was seen to wait for a disk that hangs
     std::vector<uint64_t> read;       // what was handed to the guest
-    std::vector<uint8_t> payload;     // the copy, if one was asked for
+    PayloadBuffer payload;            // the copy, if one was asked for
     std::vector<uint8_t> digests;     // of its pieces, if they were
     DrbdRequest* core = nullptr;
     DrbdWaiter waiter{};
@@ -58,6 +63,13 @@ struct Operation {
     int volume = -1;
     bool pending = true, success = false;
     std::string text;
+};
+
+// All that a process says of itself, asked once for several checkers.
+struct NodeStatus {
+    DrbdResourceStatus resource;
+    DrbdConnectionStatus connection;
+    std::vector<DrbdVolumeStatus> volumes;
 };
 
 // What can go wrong with I/O: of the image, or with metadata.
@@ -109,6 +121,11 @@ class Node final : public LinkUser {
     uint64_t outdate(unsigned volume);
     uint64_t new_current_uuid(unsigned volume, bool clear_bitmap);
     void drain(unsigned volume, bool begin);
+    // Other options from now on.  Nothing is done, and false, while it is frozen; a
+    // node that does not run has them at its start.
+    bool configure(const Settings& wanted);
+    const Settings& settings() const { return settings_.now(); }
+    const SettingsLog& settings_log() const { return settings_; }
     const std::string& refusal() const { return refusal_; }
     const Operation* operation(uint64_t number) const;
     bool has_pending_operation() const;
@@ -130,7 +147,8 @@ class Node final : public LinkUser {
     DrbdVolumeStatus status(unsigned volume) const;
     DrbdResourceStatus resource_status() const;
     DrbdConnectionStatus connection_status() const;
-    bool is_primary() const { return core_ && resource_status().role == DRBD_ROLE_PRIMARY; }
+    void ask_all(NodeStatus& status) const;  // of a process that runs
+    bool is_primary() const { return core_ && is_primary_core(core_); }
     bool has_split_brain() const { return split_brain_; }
     std::string complaint_at_rest();  // pools and lists of a process that has nothing to do
 
@@ -151,16 +169,38 @@ class Node final : public LinkUser {
         void* buffer = nullptr;
         size_t got = 0;
     };
+    struct Buffer {
+        size_t bytes;
+        bool plain;  // as payload.h means it
+    };
     struct Job {
         const DrbdJob* job = nullptr;
         unsigned parts_left = 0;
         int result = 0;
     };
 
+    // node_config.cc
+    DrbdNetConfig net_config(const Settings& settings);
+    void set_crypto(DrbdNetConfig& net, const Settings& settings);
+    DrbdDiskConfig disk_config(unsigned volume) const;
+
     // node.cc
-    void set_crypto(DrbdNetConfig& net);
-    void call(std::function<void()> function);            // now, or when the process is no longer frozen
-    void later(Time delay, std::function<void()> function); // of this incarnation
+    template <typename F>
+    void call(F&& function) {  // now, or when the process is no longer frozen
+        if (!core_)
+            return;
+        if (frozen_)
+            while_frozen_.emplace_back(std::forward<F>(function));
+        else
+            function();
+    }
+    template <typename F>
+    void later(Time delay, F function) {  // of this incarnation
+        queue_.after(delay, [this, incarnation = incarnation_, function = std::move(function)]() mutable {
+            if (incarnation == incarnation_)
+                call(std::move(function));
+        });
+    }
     void die();
     void kick();
     void drain_queues();
@@ -173,7 +213,6 @@ class Node final : public LinkUser {
     void tell_time();
     void notice(const DrbdNotice& notice);
     uint64_t begun(uint64_t number, const char* command, int volume, const char* error);
-    DrbdDiskConfig disk_config(unsigned volume) const;
     void* new_buffer(size_t bytes);
     void free_buffer(void* buffer, size_t bytes);
 
@@ -196,7 +235,15 @@ class Node final : public LinkUser {
         DiskIo io;
         Time since;
     };
-    void disk_io(const DiskIo& io, std::function<void()> done);
+    template <typename F>
+    void disk_io(const DiskIo& io, F done) {  // every one comes by here; `done` is called when it ends, if it does
+        const Time time = io_time();
+        if (hangs(io.volume))
+            hang(io, std::move(done));
+        else
+            later(time, std::move(done));
+    }
+    void hang(const DiskIo& io, std::function<void()> done);
     bool hangs(unsigned volume);
     void lands_some_day(unsigned volume, uint64_t ticket);
     bool must_wait(const GuestRequest& r, const std::vector<const GuestRequest*>& waiting) const;
@@ -211,7 +258,7 @@ class Node final : public LinkUser {
     void job_flush(unsigned volume);
     void job_done(unsigned volume, int result);
     void peer_io(const DrbdPeerIo& io);
-    void peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition flush, std::vector<uint64_t> values);
+    void peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition flush);
     void step(GuestRequest& request, DrbdStep step);
     void submit(GuestRequest& request);
     void submitted(GuestRequest& request, uint32_t write, Disk::FlushPosition flush);
@@ -221,14 +268,16 @@ class Node final : public LinkUser {
     void complete(GuestRequest& request);
 
     World& world_;
+    EventQueue& queue_;
     int host_;
     Rng random_;
+    SettingsLog settings_;
     std::deque<Disk> disks_;
     DrbdResource* core_ = nullptr;
     uint64_t incarnation_ = 0;
     bool power_ = true;
     bool frozen_ = false;
-    std::vector<std::function<void()>> while_frozen_;
+    std::vector<Event> while_frozen_;
     bool kicking_ = false, kick_again_ = false;
     uint64_t timer_number_ = 0;
     Time timer_at_ = 0;
@@ -246,7 +295,8 @@ class Node final : public LinkUser {
     std::vector<Job> jobs_;
     std::unordered_map<GuestRequest*, std::unique_ptr<GuestRequest>> requests_;
     std::vector<GuestRequest*> request_order_;
-    std::unordered_map<void*, size_t> buffers_;
+    std::unordered_map<void*, Buffer> buffers_;
+    std::vector<uint64_t> values_;  // of a write that begins
     uint64_t lent_bytes_ = 0;
     unsigned peer_io_in_flight_ = 0;
     unsigned drains_ = 0;

@@ -31,13 +31,8 @@ Time Node::io_time() {
     return random_.chance(o.slow_io) ? time * 100 : time;
 }
 
-// Every I/O of a disk comes by here; `done` is called when it ends, if it does.
-void Node::disk_io(const DiskIo& io, std::function<void()> done) {
-    const Time time = io_time();
-    if (!hangs(io.volume)) {
-        later(time, std::move(done));
-        return;
-    }
+// `done` is called if it returns after all.
+void Node::hang(const DiskIo& io, std::function<void()> done) {
     const uint64_t number = ++next_hung_;
     hung_.push_back({.number = number, .io = io, .since = world_.queue().now()});
     world_.trace().line(host_, "io-hangs", static_cast<uint64_t>(io.kind), io.sector, io.sectors);

@@ -158,28 +158,28 @@ void Node::peer_io(const DrbdPeerIo& io) {
     world_.trace().line(host_, io.kind == DRBD_PEER_WRITE ? "peer-write" : io.kind == DRBD_PEER_READ ? "peer-read" :
                         io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
                         io.id, io.offset / 512, io.bytes / 512);
-    std::vector<uint64_t> values;
     if (io.kind == DRBD_PEER_WRITE) {
-        for (uint32_t at = 0; at < io.bytes; at += 512)
-            values.push_back(value_of(static_cast<const uint8_t*>(io.buffer) + at));
-        world_.on_peer_write(*this, io, values);
+        values_.resize(io.bytes / 512);
+        for (uint32_t at = 0; at < io.bytes / 512; at++)
+            values_[at] = value_of(static_cast<const uint8_t*>(io.buffer) + at * 512);
+        world_.on_peer_write(*this, io, values_);
     } else if (io.kind == DRBD_PEER_ZEROES) {
-        values.assign(io.bytes / 512, 0);
-        world_.on_peer_write(*this, io, values);
+        values_.assign(io.bytes / 512, 0);
+        world_.on_peer_write(*this, io, values_);
     }
     if (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES) {
         if ((io.offset + io.bytes) / 512 > disk.image().sectors()) {
             world_.complain("I/O for the peer past the end of the image");
             return;
         }
-        write = disk.write_values(io.offset / 512, std::move(values), io.fua);
+        write = disk.write_values(io.offset / 512, values_, io.fua);
     }
     peer_io_in_flight_++;
     disk_io({.volume = io.volume, .kind = DiskIo::Kind::Peer, .sector = io.offset / 512, .sectors = io.bytes / 512, .write = write},
-            [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position, {}); });
+            [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position); });
 }
 
-void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position, std::vector<uint64_t> values) {
+void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position) {
     Disk& disk = disks_[io.volume];
     peer_io_in_flight_--;
     int result = 0;
@@ -192,8 +192,7 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
         }
         buffer = new_buffer(io.bytes);
         for (uint32_t at = 0; at < io.bytes / 512; at++)
-            values.push_back(disk.value(View::Current, io.offset / 512 + at));
-        stamp(buffer, values.size(), values.data());
+            stamp(static_cast<uint8_t*>(buffer) + at * 512, disk.value(View::Current, io.offset / 512 + at));
         break;
     case DRBD_PEER_WRITE:
     case DRBD_PEER_ZEROES:
@@ -272,11 +271,9 @@ void Node::step(GuestRequest& r, DrbdStep what) {
 
 void Node::copy(GuestRequest& r) {
     later(1, [this, &r] {
-        std::vector<uint64_t> values(r.sectors);
+        r.payload.take(r.sectors * 512);
         for (uint64_t i = 0; i < r.sectors; i++)
-            values[i] = value_of_write(r, i);
-        r.payload.resize(r.sectors * 512);
-        stamp(r.payload.data(), r.sectors, values.data());
+            stamp(r.payload.data() + i * 512, value_of_write(r, i));
         const size_t piece = drbd_request_digest_piece(r.core);
         for (size_t at = 0; piece != 0 && at < r.payload.size(); at += piece) {
             uint8_t digest[DRBD_DIGEST_SIZE];
@@ -294,10 +291,10 @@ void Node::submit(GuestRequest& r) {
     if (r.kind == DRBD_REQUEST_READ) {
         r.read.resize(r.sectors);
     } else if (r.kind != DRBD_REQUEST_FLUSH) {
-        std::vector<uint64_t> values(r.sectors);
+        values_.resize(r.sectors);
         for (uint64_t i = 0; i < r.sectors; i++)
-            values[i] = value_of_write(r, i);
-        write = disk.write_values(r.sector, std::move(values), r.flags & DRBD_REQUEST_FUA);
+            values_[i] = value_of_write(r, i);
+        write = disk.write_values(r.sector, values_, r.flags & DRBD_REQUEST_FUA);
     }
     const DiskIo::Kind kind = r.kind == DRBD_REQUEST_READ ? DiskIo::Kind::GuestRead :
                               r.kind == DRBD_REQUEST_FLUSH ? DiskIo::Kind::GuestFlush : DiskIo::Kind::GuestWrite;
@@ -340,7 +337,8 @@ void Node::complete(GuestRequest& r) {
     r.result = drbd_request_end(r.core);
     r.core = nullptr;
     // Nobody may read the copy any more.
-    std::fill(r.payload.begin(), r.payload.end(), uint8_t{0xee});
+    for (size_t at = 0; at < r.payload.size(); at += 512)
+        stamp(r.payload.data() + at, 0xeeeeeeeeeeeeeeee);
     const auto owned = requests_.extract(&r);
     request_order_.erase(std::find(request_order_.begin(), request_order_.end(), &r));
     world_.trace().line(host_, "complete", r.write_id, static_cast<uint64_t>(-r.result), r.kind);

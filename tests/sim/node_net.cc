@@ -204,7 +204,7 @@ void Node::read(unsigned s) {
 // True if something was taken.
 bool Node::read_bytes(unsigned s) {
     Socket& socket = sockets_[s];
-    std::span<const uint8_t> bytes = world_.net().readable(socket.end);
+    std::span<const uint8_t> bytes = world_.net().look(socket.end);
     if (bytes.empty())
         return false;
     if (random_.chance(world_.options().small_reads))
@@ -231,12 +231,12 @@ bool Node::read_bytes(unsigned s) {
 
 bool Node::read_bulk(unsigned s) {
     Socket& socket = sockets_[s];
-    const std::span<const uint8_t> bytes = world_.net().readable(socket.end);
-    if (bytes.empty())
+    const size_t readable = world_.net().readable(socket.end);
+    if (readable == 0)
         return false;
-    const size_t n = std::min<size_t>(bytes.size(), socket.bulk.bytes - socket.got);
-    if (socket.buffer)
-        std::memcpy(static_cast<uint8_t*>(socket.buffer) + socket.got, bytes.data(), n);
+    const size_t n = std::min<size_t>(readable, socket.bulk.bytes - socket.got);
+    if (socket.buffer && !world_.net().copy(socket.end, n, static_cast<uint8_t*>(socket.buffer) + socket.got))
+        buffers_.at(socket.buffer).plain = false;
     socket.got += n;
     world_.net().consume(socket.end, n);
     if (socket.got < socket.bulk.bytes)
@@ -248,6 +248,9 @@ bool Node::read_bulk(unsigned s) {
         uint8_t digest[DRBD_DIGEST_SIZE];
         played_digest("", buffer, socket.bulk.bytes, digest);
         digest_ok = std::memcmp(digest, socket.bulk.digest, kPlayedDigestSize) == 0;
+        if (!digest_ok && !world_.net().has_corrupted())
+            world_.complain("digests: a line that changes nothing brings " + std::to_string(socket.bulk.bytes) + " bytes to " + "AB"[host_] +
+                            " with a digest that is not theirs");
     }
     drbd_on_bulk(core_, s, buffer, digest_ok);
     kick();

@@ -2,6 +2,9 @@
 // The reader of wire_ear.h.
 #include "wire_ear.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "disk.h"
 
 namespace drbd::sim {
@@ -11,6 +14,9 @@ namespace {
 using wire::Packet;
 
 constexpr size_t kLengthMax = 64 << 20;
+constexpr size_t kHeaderMin = 8;
+constexpr size_t kFixedMax = 24;  // before the content
+constexpr size_t kSector = 512;
 
 uint64_t big_endian(const uint8_t* at, unsigned bytes) {
     uint64_t value = 0;
@@ -41,19 +47,32 @@ Header read_header(const uint8_t* at, size_t bytes) {
             big_endian(at + 8, 4)};
 }
 
-// A digest before the content (data-integrity-alg) is what is more than whole sectors.
-void read_content(TappedPacket& packet, const uint8_t* at, size_t bytes) {
-    at += bytes % 512;
-    bytes -= bytes % 512;
-    packet.bytes = bytes;
-    for (size_t i = 0; i + 512 <= bytes; i += 512)
-        packet.values.push_back(value_of(at + i));
+void read_parameters(TappedParameters& parameters, const uint8_t* at, size_t length) {
+    parameters.protocol = static_cast<uint32_t>(big_endian(at, 4));
+    for (unsigned i = 0; i < 3; i++)
+        parameters.after_sb[i] = static_cast<uint32_t>(big_endian(at + 4 + 4 * i, 4));
+    for (size_t i = 24; i < length && at[i] != 0; i++)
+        parameters.integrity += static_cast<char>(at[i]);
 }
 
-// The fields of those packets that speak of blocks and epochs.
+void read_generations(TappedGenerations& generations, const uint8_t* at) {
+    uint64_t* const fields[] = {&generations.current,    &generations.bitmap, &generations.history[0],
+                                &generations.history[1], &generations.bits,   &generations.flags};
+    for (unsigned i = 0; i < 6; i++)
+        *fields[i] = big_endian(at + 8 * i, 8);
+    generations.known = true;
+}
+
+// The fields of those packets that the checkers judge by.
 void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
     const bool has_range = length >= 16;
     switch (packet.packet) {
+    case Packet::Protocol:
+    case Packet::ProtocolUpdate: read_parameters(packet.parameters, at, length); return;
+    case Packet::Uuids:
+        if (length >= 48)
+            read_generations(packet.generations, at);
+        return;
     case Packet::Barrier:
     case Packet::BarrierAck:
         packet.number = static_cast<uint32_t>(big_endian(at, 4));
@@ -68,8 +87,6 @@ void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
         packet.flags = static_cast<uint32_t>(big_endian(at + 20, 4));
         if (packet.packet == Packet::Trim || packet.packet == Packet::Zeroes)
             packet.bytes = big_endian(at + 24, 4);
-        else
-            read_content(packet, at + 24, length - 24);
         return;
     case Packet::RsDeallocated:
     case Packet::OutOfSync:
@@ -88,46 +105,88 @@ void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
 
 }  // namespace
 
-void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes) {
+void WireEar::on_sent(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire) {
     if (end >= streams_.size())
         streams_.resize(end + 1);
     if (!streams_[end])
         streams_[end] = std::make_unique<Stream>();
     Stream& stream = *streams_[end];
-    if (stream.senseless)
-        return;
-    stream.bytes.insert(stream.bytes.end(), bytes.begin(), bytes.end());
-    size_t at = 0;
-    while (!stream.senseless) {
-        const size_t taken = read_packet(stream, host, end / 2, std::span<const uint8_t>(stream.bytes).subspan(at));
-        if (taken == 0)
-            break;
-        at += taken;
+    while (!bytes.empty() && !stream.senseless) {
+        if (stream.head_size == 0 || stream.head.size() < stream.head_size)
+            read_head(stream, bytes);
+        else
+            read_content(stream, bytes, wire);
+        if (stream.head_size != 0 && stream.head.size() == stream.head_size && stream.content_got == stream.content_size)
+            end_packet(stream, host, end / 2);
     }
-    stream.bytes.erase(stream.bytes.begin(), stream.bytes.begin() + static_cast<long>(at));
 }
 
-size_t WireEar::read_packet(Stream& stream, int host, uint32_t tcp, std::span<const uint8_t> bytes) {
-    if (bytes.size() < 8)
-        return 0;
-    const Header header = read_header(bytes.data(), bytes.size());
+void WireEar::read_head(Stream& stream, std::span<const uint8_t>& bytes) {
+    const size_t wanted = stream.head_size != 0 ? stream.head_size : stream.header_size != 0 ? stream.header_size : kHeaderMin;
+    const size_t n = std::min(wanted - stream.head.size(), bytes.size());
+    stream.head.insert(stream.head.end(), bytes.begin(), bytes.begin() + static_cast<long>(n));
+    bytes = bytes.subspan(n);
+    if (stream.head.size() < wanted || stream.head_size != 0)
+        return;
+    const Header header = read_header(stream.head.data(), stream.head.size());
     if (!header.known || header.length > kLengthMax) {
         stream.senseless = true;
-        return 0;
+        return;
     }
-    if (bytes.size() < header.size + header.length)
-        return 0;
+    stream.header_size = header.size;
+    if (stream.head.size() < header.size)
+        return;
     const wire::PacketRow* row = wire::find_row(header.command);
     // Some are shorter in older versions; what is read here is in all of them.
-    const bool whole = row && (row->place == wire::Place::First || header.length >= std::min<size_t>(row->fixed, 24));
-    if (whole) {
-        TappedPacket packet{};
-        packet.packet = row->packet;
-        packet.volume = header.volume;
-        read_fields(packet, bytes.data() + header.size, header.length);
-        listener_.on_packet(host, tcp, packet);
+    stream.is_known = row && (row->place == wire::Place::First || header.length >= std::min<size_t>(row->fixed, kFixedMax));
+    if (stream.is_known) {
+        stream.packet.packet = row->packet;
+        stream.packet.volume = header.volume;
     }
-    return header.size + header.length;
+    // A digest before the content (data-integrity-alg) is what is more than whole sectors.
+    const bool has_content = stream.is_known && header.length >= kFixedMax && (row->packet == Packet::Data || row->packet == Packet::RsDataReply);
+    stream.content_size = has_content ? (header.length - kFixedMax) / kSector * kSector : 0;
+    stream.head_size = header.size + header.length - stream.content_size;
+}
+
+void WireEar::read_content(Stream& stream, std::span<const uint8_t>& bytes, const WireBytes& wire) {
+    std::vector<uint64_t>& values = stream.packet.values;
+    const size_t n = std::min(stream.content_size - stream.content_got, bytes.size());
+    for (size_t at = 0; at < n;) {
+        const size_t got = (stream.content_got + at) % kSector, piece = std::min(kSector - got, n - at);
+        const uint8_t* ends = piece == kSector ? wire.ends_at(wire.size() - bytes.size() + at) : nullptr;
+        if (ends) {
+            const size_t sectors = (n - at) / kSector;
+            for (size_t i = 0; i < sectors; i++)
+                values.push_back(value_of_ends(ends + i * 16, ends + i * 16 + 8));
+            at += sectors * kSector;
+            continue;
+        }
+        if (piece == kSector) {
+            values.push_back(value_of(bytes.data() + at));
+        } else {
+            std::memcpy(stream.sector + got, bytes.data() + at, piece);
+            if (got + piece == kSector)
+                values.push_back(value_of(stream.sector));
+        }
+        at += piece;
+    }
+    stream.content_got += n;
+    bytes = bytes.subspan(n);
+}
+
+void WireEar::end_packet(Stream& stream, int host, uint32_t tcp) {
+    if (stream.is_known) {
+        stream.packet.bytes = stream.content_size;
+        read_fields(stream.packet, stream.head.data() + stream.header_size, stream.head.size() - stream.header_size);
+        listener_.on_packet(host, tcp, stream.packet);
+    }
+    std::vector<uint64_t> room = std::move(stream.packet.values);
+    room.clear();
+    stream.packet = TappedPacket{};
+    stream.packet.values = std::move(room);
+    stream.head.clear();
+    stream.head_size = stream.header_size = stream.content_size = stream.content_got = 0;
 }
 
 }  // namespace drbd::sim

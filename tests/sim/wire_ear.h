@@ -14,12 +14,27 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/wire/packet_numbers.h"
 #include "link.h"
 
 namespace drbd::sim {
+
+// What P_PROTOCOL and P_PROTOCOL_UPDATE say, in the sender's terms.
+struct TappedParameters {
+    uint32_t protocol = 0;            // 0: none
+    uint32_t after_sb[3] = {};
+    std::string integrity;
+};
+
+// What P_UUIDS says.
+struct TappedGenerations {
+    bool known = false;
+    uint64_t current = 0, bitmap = 0, history[2] = {};
+    uint64_t bits = 0, flags = 0;
+};
 
 struct TappedPacket {
     wire::Packet packet;
@@ -29,6 +44,8 @@ struct TappedPacket {
     uint32_t flags = 0;               // P_DATA, P_TRIM, P_ZEROES
     uint32_t number = 0;              // P_BARRIER, P_BARRIER_ACK
     uint32_t set_size = 0;            // P_BARRIER_ACK
+    TappedParameters parameters;
+    TappedGenerations generations;
     std::vector<uint64_t> values;     // content, by sector; empty: none, or zeroes
 };
 
@@ -45,16 +62,26 @@ class WireEar {
   public:
     explicit WireEar(WireListener& listener) : listener_(listener) {}
 
-    void on_sent(int host, End end, std::span<const uint8_t> bytes);
+    // `wire` are the same bytes, with the ends of sectors side by side.
+    void on_sent(int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire);
 
   private:
+    // Of a packet that is not whole yet.
     struct Stream {
         bool senseless = false;
-        std::vector<uint8_t> bytes;  // of a packet that is not whole yet
+        std::vector<uint8_t> head;       // all but the content of blocks
+        size_t head_size = 0;            // 0: not known before the header is there
+        size_t header_size = 0, content_size = 0;
+        size_t content_got = 0;
+        uint8_t sector[512];             // one that comes in pieces
+        TappedPacket packet;
+        bool is_known = false;
     };
 
-    // Bytes of the first packet, 0 if it is not whole.
-    size_t read_packet(Stream& stream, int host, uint32_t tcp, std::span<const uint8_t> bytes);
+    // These take what they need of the bytes.
+    void read_head(Stream& stream, std::span<const uint8_t>& bytes);
+    void read_content(Stream& stream, std::span<const uint8_t>& bytes, const WireBytes& wire);
+    void end_packet(Stream& stream, int host, uint32_t tcp);
 
     WireListener& listener_;
     std::vector<std::unique_ptr<Stream>> streams_;  // by end

@@ -8,26 +8,46 @@
 namespace drbd::sim {
 
 WireWatch::WireWatch(World& world)
-    : world_(world), ear_(*this), refused_{std::vector<bool>(world.options().volumes), std::vector<bool>(world.options().volumes)} {}
+    : world_(world), ear_(*this), refused_{std::vector<bool>(world.options().volumes), std::vector<bool>(world.options().volumes)},
+      generations_{std::vector<TappedGenerations>(world.options().volumes), std::vector<TappedGenerations>(world.options().volumes)},
+      configuration_(settings_of(world.options(), 0), settings_of(world.options(), 1)) {}
 
 void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (packet.packet == wire::Packet::ConnectionFeatures) {
         ledgers_[host].begin(tcp);
+        configuration_.on_features();
         order_.begin_anew();
         refused_[host].assign(refused_[host].size(), false);
+        generations_[host].assign(generations_[host].size(), {});
+        return;
+    }
+    if (packet.packet == wire::Packet::Protocol || packet.packet == wire::Packet::ProtocolUpdate) {
+        const std::string wrong = configuration_.on_parameters(host, tcp, world_.queue().now(), world_.node(host).settings(), packet);
+        if (!wrong.empty())
+            world_.complain(wrong);
         return;
     }
     WireLedger& sent = ledgers_[1 - host];
     if (sent.tcp() == tcp) {
         sent.add(packet);
         const bool named = packet.packet == wire::Packet::Data && !packet.values.empty() && packet.values.front() != 0;
-        if (named && world_.options().protocol != DRBD_PROTOCOL_C && host == world_.guest().host())
-            if (const std::string wrong = order_.on_sent(packet.values.front() >> 12, sent.entries().back().epoch); !wrong.empty())
+        const auto protocol = static_cast<DrbdProtocol>(configuration_.said(host).protocol);
+        if (named && host == world_.guest().host()) {
+            world_.guest().on_write_sent(packet.values.front() >> 12, protocol);
+            if (const std::string wrong = order_.on_sent(packet.values.front() >> 12, sent.entries().back().epoch);
+                protocol != DRBD_PROTOCOL_C && !wrong.empty())
                 world_.complain(wrong);
+        }
     }
     const Node& node = world_.node(host);
     if (!node.is_running() || packet.volume >= world_.options().volumes)
         return;
+    if (packet.packet == wire::Packet::Barrier)
+        configuration_.on_barrier(host, packet.number);
+    if (packet.packet == wire::Packet::BarrierAck)
+        configuration_.on_barrier_answer(host, world_.queue().now(), packet.number);
+    if (packet.packet == wire::Packet::Uuids)
+        world_.on_generations(host, packet.volume, generations_[host][packet.volume] = packet.generations);
     if (packet.packet == wire::Packet::NegAck)
         refused_[host][packet.volume] = true;
     const AnsweringNode answering{
@@ -38,7 +58,7 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
         world_.complain(wrong);
 }
 
-void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values) {
+void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
     Sent* begun = ledgers_[host].find_begun(volume, sector, values);
     if (!begun)
         return;

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "checkers/configuration.h"
 #include "checkers/epochs.h"
 #include "checkers/wire_ledger.h"
 #include "wire_ear.h"
@@ -23,8 +24,9 @@ class WireWatch final : public WireListener {
     WireWatch& operator=(const WireWatch&) = delete;
 
     WireEar& ear() { return ear_; }
+    Configuration& configuration() { return configuration_; }
     void on_packet(int host, uint32_t tcp, const TappedPacket& packet) override;
-    void on_peer_write(int host, unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    void on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values);
     void on_peer_write_failed(int host, unsigned volume, uint64_t sector, uint64_t sectors) {
         ledgers_[host].on_failed(volume, sector, sectors);
     }
@@ -32,6 +34,8 @@ class WireWatch final : public WireListener {
     void on_disk_attached(int host, unsigned volume) { ledgers_[host].on_disk_attached(volume); }
     // Has this host answered a write of its last connection with P_NEG_ACK?
     bool has_refused(int host, unsigned volume) const { return refused_[host][volume]; }
+    // What it has said of a volume on its last connection, last.
+    const TappedGenerations& generations(int host, unsigned volume) const { return generations_[host][volume]; }
     void on_guest_begins() { order_.begin_anew(); }
     void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }
@@ -41,7 +45,9 @@ class WireWatch final : public WireListener {
     WireEar ear_;
     WireLedger ledgers_[2];  // by the host that it was sent to
     std::vector<bool> refused_[2];
+    std::vector<TappedGenerations> generations_[2];
     EpochOrder order_;
+    Configuration configuration_;
 };
 
 }  // namespace drbd::sim

@@ -3,6 +3,7 @@
 #include "world.h"
 
 #include <cstring>
+#include <utility>
 
 #include "checkers/answerable.h"
 #include "checkers/equal_images.h"
@@ -11,6 +12,12 @@
 #include "checkers/survivor_order.h"
 
 namespace drbd::sim {
+
+namespace {
+
+constexpr unsigned kViolently = 2;  // rr-conflict
+
+}  // namespace
 
 World::World(uint64_t seed, const Options& options, bool print)
     : options_(options),
@@ -22,22 +29,23 @@ World::World(uint64_t seed, const Options& options, bool print)
       guest_(*this, random_.fork()),
       admin_(*this, random_.fork()),
       faults_(*this, random_.fork()),
+      tuner_(*this, Rng(~seed).fork()),
       wire_(*this),
       direction_(options.volumes) {
-    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes) { wire_.ear().on_sent(host, end, bytes); });
+    net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire) {
+        wire_.ear().on_sent(host, end, bytes, wire);
+    });
     for (auto& steps : steps_)
         steps.resize(options.volumes);
+    for (auto& targets : targets_)
+        targets.resize(options.volumes);
     has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;
     for (int h = 0; h < 2; h++)
         net_.set_user(h, nodes_[h].get());
-    // Whoever does not answer is dropped after ko-count timeouts; then there may
-    // be a generation to write, and slow disks on the way.
-    bound_ = (options_.ko_count + 2) * options_.timeout * 100 * kMillisecond + 60 * kSecond;
-    const Time give_up = options_.ko_count * options_.timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond;
-    const Time drain_limit = options_.drain_timeout != 0 ? options_.drain_timeout * 100 * kMillisecond * 5 / 4 + 20 * kSecond : give_up;
-    signs_.assign(options_.volumes, EqualSigns(give_up));
+    has_old_peer_ = options.version_max < 96;
+    signs_.assign(options_.volumes, EqualSigns(nodes_[0]->settings_log(), nodes_[1]->settings_log()));
     as_if_crashed_.resize(options_.volumes);
-    bounds_.assign(2, Bounds(drain_limit, options_.max_buffers));
+    bounds_.resize(2);
 }
 
 void World::complain(const std::string& what) {
@@ -63,6 +71,7 @@ bool World::step() {
         return false;
     if (queue_.events() >= next_check_) {
         next_check_ = queue_.events() + 20;
+        ask_nodes();
         check_primaries();
         check_bounds();
         check_states();
@@ -117,10 +126,19 @@ bool World::is_acknowledged() {
     return true;
 }
 
+Time World::request_bound() const {
+    Time bound = 0;
+    for (const auto& node : nodes_)
+        bound = std::max(bound, node->settings().ko_count != 0 ? request_limit(node->settings()) : 600 * kSecond);
+    return bound;
+}
+
 // All is well, and not only because nobody has noticed yet that a line went dead
 // before the faults were over: that takes a ping.
 bool World::becomes_well() {
-    const Time noticed = (options_.ping_int * 10 + options_.ping_timeout) * 120 * kMillisecond + 3 * kSecond;
+    Time noticed = 0;
+    for (const auto& node : nodes_)
+        noticed = std::max(noticed, (node->settings().ping_int * 10 + node->settings().ping_timeout) * 120 * kMillisecond + 3 * kSecond);
     for (const Time limit = queue_.now() + 1800 * kSecond; queue_.now() < limit;) {
         if (!run_until(limit, &World::is_well))
             return false;
@@ -135,6 +153,7 @@ void World::run() {
         node->start();
     admin_.begin();
     faults_.begin();
+    tuner_.begin();
     // Some worlds never get there: then that is all the life they have.
     run_until(3600 * kSecond, &World::requests_are_made);
     if (complaint_.empty())
@@ -145,6 +164,7 @@ void World::mend() {
     trace_.line(-1, "repair");
     faults_.stop();
     admin_.repair();
+    tuner_.repair();
     bool together = becomes_well();
     // A discard that failed on one side leaves a bit, and an invalidate that was
     // cut short leaves all of them, while both are UpToDate: the next loss of the
@@ -153,7 +173,7 @@ void World::mend() {
         nodes_[i % 2]->disconnect(false);
         together = run_until(queue_.now() + kSecond, &World::is_unwell) && becomes_well();
     }
-    while (together && run_until(queue_.now() + bound_, &World::is_acknowledged) && is_unwell())
+    while (together && run_until(queue_.now() + request_bound(), &World::is_acknowledged) && is_unwell())
         together = becomes_well();
     if (!together) {
         complain("liveness: the faults are over, and the nodes do not come together: " + admin_.describe());
@@ -161,7 +181,7 @@ void World::mend() {
     }
     admin_.rest();
     guest_.stop();
-    if (!run_until(queue_.now() + bound_, &World::has_ended)) {
+    if (!run_until(queue_.now() + request_bound(), &World::has_ended)) {
         complain("liveness: requests do not end: " + admin_.describe());
         return;
     }
@@ -171,7 +191,7 @@ void World::mend() {
 void World::check_rest() {
     // A last flush, so that every epoch is over.
     guest_.flush_all();
-    if (!run_until(queue_.now() + bound_, &World::has_ended)) {
+    if (!run_until(queue_.now() + request_bound(), &World::has_ended)) {
         complain("liveness: the last flush does not end: " + admin_.describe());
         return;
     }
@@ -232,22 +252,33 @@ void World::check_disks(unsigned volume, View a, View b) {
                 complain(wrong);
 }
 
+void World::ask_nodes() {
+    for (int h = 0; h < 2; h++)
+        if (nodes_[h]->is_running())
+            nodes_[h]->ask_all(statuses_[h]);
+}
+
 // At most one Primary where both know each other.
 void World::check_primaries() {
     if (!nodes_[0]->is_primary() || !nodes_[1]->is_primary())
         return;
-    for (auto& node : nodes_)
-        if (std::strcmp(node->status(0).peer_role, "Primary") == 0 && std::strcmp(node->status(0).connection, "Connected") == 0)
+    for (const NodeStatus& status : statuses_)
+        if (std::strcmp(status.volumes[0].peer_role, "Primary") == 0 && std::strcmp(status.volumes[0].connection, "Connected") == 0)
             complain("one_primary: two connected nodes are Primary");
 }
 
 void World::check_states() {
+    bool live = true;
+    for (NodeStatus& status : statuses_)
+        status.volumes.resize(options_.volumes);
+    for (auto& node : nodes_)
+        live &= node->is_running() && !node->is_frozen();
     for (unsigned v = 0; v < options_.volumes; v++) {
         for (auto& node : nodes_)
             if (node->is_running())
-                if (const std::string wrong = check_tuple(node->status(v)); !wrong.empty())
+                if (const std::string wrong = check_tuple(statuses_[node->host()].volumes[v]); !wrong.empty())
                     complain(wrong + " on " + "AB"[node->host()]);
-        if (const std::string wrong = signs_[v].check(*nodes_[0], *nodes_[1], v, queue_.now()); !wrong.empty())
+        if (const std::string wrong = signs_[v].check(live, statuses_[0].volumes[v], statuses_[1].volumes[v], queue_.now()); !wrong.empty())
             complain(wrong);
     }
 }
@@ -257,10 +288,11 @@ void World::check_bounds() {
     for (auto& node : nodes_)
         node->excuse_requests();
     for (int h = 0; h < 2; h++)
-        if (const std::string wrong = bounds_[h].check(*nodes_[h], queue_.now()); !wrong.empty())
+        if (const std::string wrong = bounds_[h].check(*nodes_[h], statuses_[h], queue_.now()); !wrong.empty())
             complain(wrong + " on " + "AB"[h]);
     for (auto& node : nodes_) {
-        if (!node->is_running() || node->is_frozen() || node->oldest_request() + bound_ > queue_.now())
+        if (!node->is_running() || node->is_frozen() ||
+            !node->settings_log().is_overdue(node->oldest_request(), queue_.now(), request_limit))
             continue;
         complain(std::string("liveness: a request on ") + "AB"[node->host()] + " is not done after " +
                  std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + node->describe_requests() + ": " + admin_.describe());
@@ -272,6 +304,24 @@ void World::on_process_died(int host, bool lost_cache) {
     for (unsigned v = 0; v < options_.volumes; v++)
         steps_[host][v].on_process_died(nodes_[host]->disk(v));
     next_crash_check_ = 0;
+}
+
+void World::on_process_started(Node& node) {
+    wire_.configuration().on_start(node.host(), queue_.now(), node.settings());
+}
+
+void World::on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text) {
+    has_old_peer_ |= taken && wanted.version_max < 96;
+    const std::string wrong = wire_.configuration().on_command(
+        node.host(), node.settings(), wanted,
+        {.now = queue_.now(), .volumes = options_.volumes, .stand_alone = stand_alone, .taken = taken, .text = text});
+    if (!wrong.empty())
+        complain(wrong);
+}
+
+void World::on_well() {
+    if (is_acknowledged())
+        guest_.on_both_have_all();
 }
 
 // What a process that is gone had begun.
@@ -295,7 +345,7 @@ void World::on_disk_error(int host) {
 
 void World::on_metadata_written(Node& node, unsigned volume) {
     const SuperblockSteps::Circumstances circumstances = {.has_errors = has_disk_errors_, .is_forced = direction_.is_forced(node.host()),
-                                                          .has_old_peer = options_.version_max < 96,
+                                                          .has_old_peer = has_old_peer_,
                                                           .has_refused = wire_.has_refused(node.host(), volume)};
     if (const std::string wrong = steps_[node.host()][volume].on_written(node.disk(volume), circumstances); !wrong.empty())
         complain(wrong);
@@ -310,6 +360,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
         complain(wrong);
+    if (std::strcmp(change.field, "connection") == 0)
+        if (const std::string wrong = wire_.configuration().on_connection(host, change.new_value, change.text); !wrong.empty())
+            complain(wrong);
     if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty() && complaint_for_the_end_.empty())
         complaint_for_the_end_ = wrong;
     // Bitmaps, superblocks and data go different ways now.
@@ -330,18 +383,69 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     // Nor where the source has gone on without it, in a generation that it has not.
     const bool left_behind = disk_is_good && std::strstr(change.text, "peer was lost") &&
                              has_gone_on(node.disk(volume), nodes_[1 - host]->disk(volume));
-    if (disk_is_good && options_.protocol == DRBD_PROTOCOL_C && !given_up && !left_behind)
+    // A and B let a write complete that the next Primary need not have.
+    const bool has_promise = guest_.promised_by() == DRBD_PROTOCOL_C && node.settings().protocol == DRBD_PROTOCOL_C;
+    if (disk_is_good && has_promise && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
             complain(wrong);
-    if (std::strcmp(change.field, "connection") != 0 || std::strcmp(change.new_value, "SyncTarget") != 0)
+    if (std::strcmp(change.field, "connection") != 0)
+        return;
+    if (std::strcmp(change.new_value, "WFBitMapT") == 0)
+        note_target(node, volume);
+    else if (std::strcmp(change.new_value, "WFSyncUUID") != 0 && std::strcmp(change.new_value, "SyncTarget") != 0)
+        targets_[host][volume].reset();
+    if (std::strcmp(change.new_value, "SyncTarget") != 0)
         return;
     guest_.on_target(host);
-    // A and B let a write complete that the next Primary need not have.
-    if (options_.protocol != DRBD_PROTOCOL_C)
+    judge_target_of_policy(node, volume);
+    if (!has_promise) {
+        direction_.on_unjudged_target(host, volume);
         return;
+    }
     if (const std::string wrong = direction_.on_target(host, volume, guest_.history(volume), node.disk(volume), nodes_[1 - host]->disk(volume));
         !wrong.empty())
         complain(wrong);
+}
+
+void World::note_target(Node& node, unsigned volume) {
+    const int host = node.host();
+    const DrbdVolumeStatus status = node.status(volume);
+    auto side = [&](int h, bool primary, const char* disk) {
+        return SplitBrainSide{wire_.generations(h, volume), primary, std::strcmp(disk, "Inconsistent") == 0};
+    };
+    targets_[host][volume] = {
+        .own = side(host, node.is_primary(), status.disk),
+        .peer = side(1 - host, std::strcmp(status.peer_role, "Primary") == 0, status.peer_disk),
+        .accepted_meta = node.connection_status().resolve_conflicts,
+        .always_asbp = node.settings().always_asbp,
+        .parameters = wire_.configuration().possible(host),
+        .told_later = {},
+    };
+}
+
+void World::on_generations(int host, unsigned volume, const TappedGenerations& told) {
+    if (auto& target = targets_[host][volume]; target && !target->told_later.known)
+        target->told_later = told;
+}
+
+// The policies may say that this node's data goes.
+void World::judge_target_of_policy(Node& node, unsigned volume) {
+    const int host = node.host();
+    const std::optional<SplitBrainCase> target = std::exchange(targets_[host][volume], std::nullopt);
+    if (!target)
+        return;
+    const SplitBrainJudgement judgement = judge_target(*target);
+    const std::string who = std::string("resync_direction: ") + "AB"[host] + " ";
+    if (!judgement.complaint.empty())
+        complain(who + judgement.complaint);
+    if (!judgement.policy_names_own)
+        return;
+    direction_.on_licence(host, volume);
+    if (!guest_.runs_on(host))
+        return;
+    if (node.settings().rr_conflict != kViolently)
+        complain(who + "becomes target by a policy while a guest runs on it, and rr-conflict is not violently");
+    guest_.on_overruled();
 }
 
 void World::on_request_end(Node& node, GuestRequest& request) {
@@ -349,7 +453,7 @@ void World::on_request_end(Node& node, GuestRequest& request) {
         guest_.on_end(request);
 }
 
-void World::on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values) {
+void World::on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values) {
     for (const uint64_t value : values)
         if (value == kTornValue || (value >> 12) > guest_.started())
             complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");

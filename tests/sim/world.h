@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "admin.h"
@@ -16,6 +17,7 @@
 #include "checkers/bounds.h"
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
+#include "checkers/split_brain_policy.h"
 #include "checkers/superblock_steps.h"
 #include "decisions.h"
 #include "event_queue.h"
@@ -24,6 +26,7 @@
 #include "link.h"
 #include "node.h"
 #include "trace.h"
+#include "tuner.h"
 #include "wire_watch.h"
 
 namespace drbd::sim {
@@ -48,6 +51,8 @@ class World {
     void end_disk_faults();
     // Somebody else than `faults` and `admin` does harm: bits may be left.
     void expect_bits() { had_disk_faults_ = true; }
+    // The administrator sees that both nodes are Connected and UpToDate.
+    void on_well();
     EventQueue& queue() { return queue_; }
     Trace& trace() { return trace_; }
     Decisions& decisions() { return decisions_; }
@@ -56,25 +61,33 @@ class World {
     const Node& node(int host) const { return *nodes_[host]; }
     Guest& guest() { return guest_; }
     Admin& admin() { return admin_; }
+    Tuner& tuner() { return tuner_; }
 
     // From the nodes.
+    void on_process_started(Node& node);
+    void on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text);
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
-    void on_peer_write(Node& node, const DrbdPeerIo& io, const std::vector<uint64_t>& values);
+    void on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
     void on_metadata_written(Node& node, unsigned volume);
     void on_state_change(Node& node, const DrbdNotice& change);
     void on_peer_lost(Node& node, const char* text);
     void on_hung_write_landed(int host, unsigned volume);
     WireWatch& wire() { return wire_; }
     ResyncDirection& direction() { return direction_; }
+    // P_UUIDS of this host.
+    void on_generations(int host, unsigned volume, const TappedGenerations& told);
 
     uint64_t crash_checks() const { return crash_checks_; }
 
   private:
+    void note_target(Node& node, unsigned volume);
+    void judge_target_of_policy(Node& node, unsigned volume);
     bool run_until(Time limit, bool (World::*done)());
     void check_as_if_crashed();
     void check_disks(unsigned volume, View a, View b);
+    void ask_nodes();
     void check_primaries();
     void check_bounds();
     void check_states();
@@ -86,6 +99,7 @@ class World {
     bool has_bits() const;
     bool has_ended();
     bool is_acknowledged();
+    Time request_bound() const;
 
     Options options_;
     EventQueue queue_;
@@ -97,17 +111,20 @@ class World {
     Guest guest_;
     Admin admin_;
     Faults faults_;
+    Tuner tuner_;
     WireWatch wire_;
     ResyncDirection direction_;
+    std::vector<std::optional<SplitBrainCase>> targets_[2];  // that are about to be
     std::vector<SuperblockSteps> steps_[2];
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
+    NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
-    Time bound_;               // of a request, while its node runs
     uint64_t next_check_ = 0, next_crash_check_ = 0;
     uint64_t crash_checks_ = 0;
     uint64_t dense_until_ = 0;  // looks are close together for so many events
     bool superblock_changed_ = false;
+    bool has_old_peer_ = false;
     bool over_ = false, had_disk_faults_ = false, has_disk_errors_ = false;
     std::string complaint_;
     std::string complaint_for_the_end_;  // unless somebody sees what came of it

@@ -61,6 +61,7 @@ void Volume::new_generation_if_alone(const State& before) {
 
 // The peer failed a write: this copy is ahead of it from here on.
 void Volume::on_peer_write_failed() {
+    target_refused_ = true;
     if (state_.role != Role::Primary)
         return;
     // Of a target that may have this generation already the resync is over.  It is
@@ -97,6 +98,8 @@ void Volume::after_change(const State& before, const char* reason) {
         end_handover(-EIO, nullptr);
     else if (before.peer_disk < Inconsistent && now.disk < Inconsistent && peer_.has_generations && !peer_went_on())
         go_on_at_peer();
+    else if (before.connection < Connected && now.disk < Inconsistent)
+        begin_at_peer();
     if (before.disk == Inconsistent && before.peer_disk == Inconsistent && before.peer == Role::Secondary &&
         now.peer == Role::Primary)
         consider_resync_ = true;  // it may have declared its data good

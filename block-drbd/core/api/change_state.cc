@@ -60,6 +60,13 @@ void Volume::go_on_at_peer() {
     begin_handover();
 }
 
+// A Primary that never had a disk here, or meets the peer without one.  A peer whose
+// bits count from an earlier generation already makes no other.
+void Volume::begin_at_peer() {
+    if (peer_.has_generations && peer_.generations.uuids.bitmap == 0)
+        go_on_at_peer();
+}
+
 // It has told of a generation of its own that counts from the one that the guest
 // has seen here.  An older one is no news: it may be from before both were alike.
 bool Volume::peer_went_on() const {

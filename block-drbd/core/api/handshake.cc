@@ -291,6 +291,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
                          number_, static_cast<unsigned long long>(exposed_uuid_),
                          static_cast<unsigned long long>(told.uuids.current));
     peer_.generations = told;
+    if (told.skip_initial_sync)
+        peer_.generations.uuids = with_initial_sync_skipped(told.uuids);  // as it does now
     peer_.has_generations = true;
     if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);
@@ -470,6 +472,7 @@ HandshakeDecision Volume::decide(const State& announced, DiskState real) {
                   .role = announced.role,
                   .disk = real};
     input.self_negotiating = state_.disk == DiskState::Negotiating;
+    input.peer_negotiating = announced.disk == DiskState::Negotiating;
     input.resolve_conflicts = link.resolve_conflicts();
     input.agreed_version = link.agreement().version;
     input.has_write_same = link.agreement().features.has(wire::Feature::WriteSame);

@@ -342,8 +342,10 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
         io_.image_is_unflushed();
     change_state(ChangeKind::Hard, wanted, reason, operation);
     // What the peer told in the handshake concerned nobody: no guest was here.
-    if (role == Role::Primary && !is_attached() && is_connected() && peer_.has_generations)
+    if (role == Role::Primary && !is_attached() && is_connected() && peer_.has_generations) {
         expose_peers_data();
+        begin_at_peer();
+    }
     // The peer may have gone after the role was recorded as that of a connected
     // node: then the first write makes the generation.
     const bool alone = !is_connected() || state_.peer_disk <= DiskState::Failed;

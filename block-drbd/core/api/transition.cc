@@ -162,6 +162,7 @@ void Volume::start_as_source() {
     // Who has this generation already has it until it says that it is the target.
     target_may_be_done_ = peer_has_generation();
     target_is_done_ = false;
+    target_refused_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
     resync_.begin(Direction::Source);
@@ -223,8 +224,8 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
         target_may_be_done_ = false;
     if (!source || announced.connection != Connected || s.disk != DiskState::UpToDate)
         return false;
-    const uint64_t failed = resync_.progress(link().now_ms()).failed_blocks;
-    if (real != DiskState::UpToDate && (failed == 0 || real != DiskState::Inconsistent))
+    // An Inconsistent one that has asked for nothing yet speaks of the time before this resync.
+    if (real != DiskState::UpToDate && (real != DiskState::Inconsistent || !resync_.was_asked()))
         return false;
     target_is_done_ = true;
     target_is_good_ = real == DiskState::UpToDate;
@@ -236,7 +237,8 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
 // Bits of the guest's writes wait for the barrier acknowledgement of their epoch,
 // and what a target acknowledged in a resync for a confirmation (design D15): the
 // resync is over when both are there.  Until then the bitmap identifier stays, by
-// which a target that lost power now is resynced.
+// which a target that lost power now is resynced.  A bit that nothing will clear is
+// of a block that failed: what a good target lacks not is this node's own matter.
 void Volume::finish_if_target_is_done() {
     if (!target_is_done_)
         return;
@@ -244,12 +246,19 @@ void Volume::finish_if_target_is_done() {
         target_is_done_ = false;
         return;
     }
-    // A target that has everything lacks nothing that has failed: a bit that is left is this node's own matter.
-    const uint64_t failed = target_is_good_ ? 0 : resync_.progress(owner_.now_ms()).failed_blocks;
-    if (disk_.bitmap.count() > failed || resync_.waits_for_confirmation())
+    const uint64_t left = disk_.bitmap.count();
+    if (resync_.waits_for_confirmation() || (left != 0 && bits_are_to_clear()))
         return;
     target_is_done_ = false;
-    finish_as_source(failed);
+    finish_as_source(target_is_good_ ? 0 : left);
+    // It refused a write: before it was good, or after it had said so.
+    if (target_is_good_ && left != 0 && target_refused_)
+        make_generation();
+}
+
+// Confirmations that are still to come will clear bits that are set now.
+bool Volume::bits_are_to_clear() const {
+    return owner_.transfer_log().blocks_to_clear(number_, disk_.bitmap) != 0;
 }
 
 void Volume::finish_as_source(uint64_t failed_blocks) {

@@ -283,10 +283,12 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void go_on_at_peer();
+    void begin_at_peer();
     void expose_peers_data();
     void explain_resync(const char* reason);
     void start_as_source();
     void finish_as_source(uint64_t failed_blocks);
+    bool bits_are_to_clear() const;
     void finish_if_target_is_done();
     void finish_as_target();
     void try_to_become_target();
@@ -354,6 +356,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool target_may_be_done_ = false;  // source: nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
     bool target_is_good_ = false;      // and that it has everything
+    bool target_refused_ = false;      // source: a write of the guest failed there in this resync
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync

@@ -151,8 +151,8 @@ void Connection::on_time(uint64_t now_ms) {
     if (is_lost())
         return;
     if (step_ == Step::Handshaking && link_.now_ms() >= step_ends_ms_)
-        fail(ConnectionState::NetworkFailure, "the peer sent no %s for %llu ms", handshake_.awaited(),
-             static_cast<unsigned long long>(step_timeout_ms()));
+        fail(ConnectionState::NetworkFailure, "the peer sent no %s for %llu ms, four times ping-timeout; let that be about the "
+             "same on both nodes", handshake_.awaited(), static_cast<unsigned long long>(step_timeout_ms()));
     else if (step_ == Step::Up)
         check_keepalive(was_late);
 }

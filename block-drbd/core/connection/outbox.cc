@@ -3,16 +3,22 @@
 
 #include <cstring>
 #include <new>
+#include <type_traits>
 
 namespace drbd {
 
 bool OutgoingPool::allocate(unsigned size) {
-    packets_.reset(new (std::nothrow) Outgoing[size]);
-    if (!packets_)
-        return false;
-    for (unsigned i = 0; i < size; i++)
-        free_.push_back(packets_[i]);
-    return true;
+    static_assert(alignof(Outgoing) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ && std::is_trivially_destructible_v<Outgoing>);
+    memory_.reset(new (std::nothrow) std::byte[size * sizeof(Outgoing)]);
+    size_ = memory_ ? size : 0;
+    return memory_ != nullptr;
+}
+
+Outgoing* OutgoingPool::take() {
+    Outgoing* packet = free_.pop_front();
+    if (!packet && made_ < size_)
+        packet = new (&memory_[made_++ * sizeof(Outgoing)]) Outgoing;
+    return packet;
 }
 
 bool Outbox::push(wire::Encoded header, const Payload& payload, const Owner& owner) {

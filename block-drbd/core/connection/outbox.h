@@ -9,6 +9,7 @@
 // pool that all sockets of a resource share.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 
@@ -51,14 +52,17 @@ struct Outgoing {
     uint64_t bytes() const { return header_bytes + payload.bytes; }
 };
 
+// The memory of a packet is not touched before it is taken for the first time.
 class OutgoingPool {
   public:
     bool allocate(unsigned size);
-    Outgoing* take() { return free_.pop_front(); }
+    Outgoing* take();
     void give_back(Outgoing& packet) { free_.push_back(packet); }
 
   private:
-    std::unique_ptr<Outgoing[]> packets_;
+    std::unique_ptr<std::byte[]> memory_;
+    unsigned size_ = 0;
+    unsigned made_ = 0;  // packets that were taken once
     List<Outgoing, &Outgoing::link> free_;
 };
 

@@ -118,10 +118,18 @@ bool apply_policies(Decision& d, const Input& in) {
     return !recovery.call_pri_lost_after_sb;
 }
 
+// The guest of a Primary that attaches a disk lives on the other node's.  Policies
+// ask who was Primary and what has changed, not where the guest is
+// (docs/decisions/0025-a-disk-that-comes-to-a-primary.md).
+bool comes_to_a_primary(const Input& in) {
+    return (in.self_negotiating && in.self.role == Role::Primary) ||
+           (in.peer_negotiating && in.peer.role == Role::Primary);
+}
+
 void solve_split_brain(Decision& d, const Input& in, SyncVerdict verdict) {
     d.call(Handler::InitialSplitBrain);
     bool may_go_on = true;
-    if (verdict == SyncVerdict::SplitBrain || in.always_after_split_brain)
+    if ((verdict == SyncVerdict::SplitBrain || in.always_after_split_brain) && !comes_to_a_primary(in))
         may_go_on = apply_policies(d, in);
     if (d.direction == Direction::None && may_go_on)
         discard_somebodys_data(d, in);

@@ -34,6 +34,7 @@ struct HandshakeInput {
     HandshakeNode self;
     HandshakeNode peer;
     bool self_negotiating = false;   // own disk is being attached, and is not what it is meant to be
+    bool peer_negotiating = false;   // the peer's is
     bool resolve_conflicts = false;  // RC-flag (spec 1.3)
     unsigned agreed_version = 101;
     bool has_write_same = true;

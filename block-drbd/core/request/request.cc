@@ -2,6 +2,7 @@
 #include "core/request/request.h"
 
 #include <new>
+#include <type_traits>
 
 namespace drbd {
 
@@ -26,15 +27,10 @@ DrbdWaiter* pop(DrbdWaiter*& first, DrbdWaiter*& last) {
 }  // namespace
 
 bool RequestPool::allocate(unsigned size) {
-    requests_.reset(new (std::nothrow) Request[size]);
-    if (!requests_)
-        return false;
-    size_ = size;
-    for (unsigned i = 0; i < size; i++) {
-        requests_[i].index = i;
-        free_.push_back(requests_[i]);
-    }
-    return true;
+    static_assert(alignof(Request) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ && std::is_trivially_destructible_v<Request>);
+    memory_.reset(new (std::nothrow) std::byte[size * sizeof(Request)]);
+    size_ = memory_ ? size : 0;
+    return memory_ != nullptr;
 }
 
 Request* RequestPool::take(DrbdWaiter& waiter, void* owner) {
@@ -50,7 +46,14 @@ Request* RequestPool::take(DrbdWaiter& waiter, void* owner) {
 }
 
 Request* RequestPool::take() {
-    Request* request = free_.pop_front();
+    // In the order of their places, then in the order in which they came back.
+    Request* request;
+    if (made_ < size_) {
+        request = new (&place(made_)) Request;
+        request->index = made_++;
+    } else {
+        request = free_.pop_front();
+    }
     if (request) {
         in_use_++;
         request->uses++;

@@ -7,6 +7,7 @@
 // nothing of it is queued to be sent (guest_io.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -126,7 +127,8 @@ class RequestPool {
     Request* take(DrbdWaiter& waiter, void* owner);
     Request* take();  // or null; for a request that no guest waits for
     void give_back(Request& request);
-    Request* at(uint32_t index) { return index < size_ ? &requests_[index] : nullptr; }
+    // Null also for one that was never taken.
+    Request* at(uint32_t index) { return index < made_ ? &place(index) : nullptr; }
 
     // The request may go on: its owner will be returned by next_wake().
     void wake(Request& request);
@@ -138,7 +140,10 @@ class RequestPool {
     uint64_t waited() const { return waited_; }
 
   private:
-    std::unique_ptr<Request[]> requests_;
+    Request& place(uint32_t index) { return reinterpret_cast<Request*>(memory_.get())[index]; }
+
+    std::unique_ptr<std::byte[]> memory_;  // of a request: not touched before it is taken for the first time
+    unsigned made_ = 0;                    // requests that were taken once
     RequestQueue free_;
     List<Request, &Request::wake> woken_;
     DrbdWaiter *waiting_first_ = nullptr, *waiting_last_ = nullptr;  // no request was free

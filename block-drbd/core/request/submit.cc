@@ -30,6 +30,9 @@ DrbdStep GuestIo::begin(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, u
     writes_in_flight_ += request->changes_data();
     if (bytes == 0 && kind != DRBD_REQUEST_FLUSH)
         return finish(*request, 0);  // nothing to do is no error
+    // While this waited to be asked again a smaller peer may have come, and gone.
+    if (has_image() && request->range.end > to_bytes(disk_.size).value) [[unlikely]]
+        return finish(*request, -EIO);
 
     switch (kind) {
     case DRBD_REQUEST_READ:

@@ -80,6 +80,8 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     void hurry_confirmation() { hurry_ = true; }
     bool is_hurried() const { return hurry_; }  // the target is done
     bool waits_for_confirmation() const { return may_confirm() && !unconfirmed_.empty(); }
+    // The target has asked for something since the source began: what it says of its state now belongs to this resync.
+    bool was_asked() const { return source_.was_asked(); }
     // Nothing that the target acknowledged needs a confirmation any more.
     bool is_confirmed() const { return unconfirmed_.empty(); }
 

@@ -22,6 +22,7 @@ ResyncSource::ResyncSource(const ResyncParts& parts, Unconfirmed& unconfirmed)
 
 void ResyncSource::begin() {
     running_ = true;
+    was_asked_ = false;
     failed_blocks_ = 0;
 }
 
@@ -61,6 +62,7 @@ Result<void> ResyncSource::on_request(const wire::Frame& frame) {
     request->id = decoded.value().id;
     request->thin = frame.packet() == wire::Packet::RsThinRequest;
     request->first_marked = request->end_marked = 0;
+    was_asked_ |= running_;
     if (!running_ || !parts_.peer_volume.peer_may_read())
         refuse(*request);
     else

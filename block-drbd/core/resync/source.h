@@ -53,6 +53,7 @@ class ResyncSource final : public RangeLockListener {
     void stop();
     bool is_running() const { return running_; }
     uint64_t failed_blocks() const { return failed_blocks_; }
+    bool was_asked() const { return was_asked_; }  // since begin()
 
     Result<void> on_request(const wire::Frame& frame);  // P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST
     // P_RS_WRITE_ACK, P_NEG_ACK
@@ -78,6 +79,7 @@ class ResyncSource final : public RangeLockListener {
     const ResyncParts& parts_;
     Unconfirmed& unconfirmed_;
     bool running_ = false;
+    bool was_asked_ = false;
     uint64_t failed_blocks_ = 0;
     SourceRequest requests_[kResyncUnansweredMax];
     RequestList free_, queued_, answered_;

@@ -2,6 +2,9 @@
 // The checker of as_if_crashed.h.
 #include "checkers/as_if_crashed.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace drbd::sim {
 
 namespace {
@@ -11,12 +14,17 @@ HandshakeNode handshake_node(const MetadataView& metadata) {
             .discard_my_data = false, .role = Role::Secondary, .disk = metadata.disk_state()};
 }
 
+// Blocks lie within chunks.
+const uint64_t* values_of(const Disk& disk, View view, uint64_t block) {
+    static const uint64_t zeroes[8] = {};
+    const auto& all = view == View::Current ? disk.image().all_current() : disk.image().all_stable();
+    const uint64_t* values = all.at(block * 8);
+    return values ? values : zeroes;
+}
+
 bool differs(const Disk* const disks[2], const View views[2], uint64_t block) {
-    const uint64_t end = disks[0]->image().sectors();
-    for (uint64_t s = block * 8; s < block * 8 + 8 && s < end; s++)
-        if (disks[0]->value(views[0], s) != disks[1]->value(views[1], s))
-            return true;
-    return false;
+    const uint64_t sectors = std::min<uint64_t>(disks[0]->image().sectors() - block * 8, 8);
+    return std::memcmp(values_of(*disks[0], views[0], block), values_of(*disks[1], views[1], block), sectors * 8) != 0;
 }
 
 std::string describe(const Disk* const disks[2], const View views[2], uint64_t block, const MetadataView* const metadata[2]) {
@@ -57,20 +65,20 @@ std::string check_plain_cases(const MetadataView* const metadata[2], bool refuse
 
 AsIfCrashed::Seen& AsIfCrashed::look(const Disk& disk, int host, View view) {
     Seen& seen = seen_[host][view == View::Stable];
-    const uint64_t changes = disk.metadata_changes(view);
-    if (seen.changes != changes) {
-        seen.changes = changes;
-        seen.metadata = read_superblock(disk, view);
+    read_superblock(disk, view);
+    const auto& metadata = disk.known_superblock(view).content;
+    if (seen.metadata != metadata || (seen.marked && !seen.marked->is_true()))
         seen.marked.reset();
-    }
+    seen.metadata = metadata;
     return seen;
 }
 
-std::string AsIfCrashed::check(const History& history, const Disk* const disks[2], const View views[2]) {
-    Seen* const seen[2] = {&look(*disks[0], 0, views[0]), &look(*disks[1], 1, views[1])};
-    const MetadataView* const metadata[2] = {&seen[0]->metadata, &seen[1]->metadata};
+void AsIfCrashed::decide(Pair& pair) const {
+    pair.wrong.clear();
+    pair.asks_blocks = false;
+    const MetadataView* const metadata[2] = {pair.metadata[0].get(), pair.metadata[1].get()};
     if (!metadata[0]->valid || !metadata[1]->valid)
-        return "";  // nobody can attach it
+        return;  // nobody can attach it
     HandshakeInput input;
     input.self = handshake_node(*metadata[0]);
     input.peer = handshake_node(*metadata[1]);
@@ -80,27 +88,78 @@ std::string AsIfCrashed::check(const History& history, const Disk* const disks[2
     turned.peer = input.self;
     const HandshakeDecision a = decide_sync(input);
     const HandshakeDecision b = decide_sync(turned);
-    if (const std::string wrong = check_plain_cases(metadata, a.refused() || b.refused(), a.direction); !wrong.empty())
-        return wrong;
-    if (a.refused() || b.refused())
-        return "";
-    if (a.direction != mirrored(b.direction) || a.amount != b.amount)
-        return std::string("as_if_crashed: verdicts are not mirrored: ") + a.reason + "; " + b.reason;
-    if (a.amount == SyncAmount::Full && a.direction != Direction::None)
-        return "";
-    if (metadata[0]->is_inconsistent() && metadata[1]->is_inconsistent())
-        return "";  // nobody claims to have the data
-    for (const uint64_t block : history.touched()) {
-        if (!differs(disks, views, block))
-            continue;
-        if (a.direction == Direction::None)
-            return "as_if_crashed: no resync (" + std::string(a.reason) + "), but " + describe(disks, views, block, metadata);
-        for (int i = 0; i < 2; i++)
-            if (!seen[i]->marked)
-                seen[i]->marked.emplace(*disks[i], views[i], *metadata[i]);
-        if (!seen[0]->marked->has(block) && !seen[1]->marked->has(block))
-            return "as_if_crashed: " + std::string(a.reason) + ", but no bit is set: " + describe(disks, views, block, metadata);
+    pair.wrong = check_plain_cases(metadata, a.refused() || b.refused(), a.direction);
+    if (!pair.wrong.empty() || a.refused() || b.refused())
+        return;
+    if (a.direction != mirrored(b.direction) || a.amount != b.amount) {
+        pair.wrong = std::string("as_if_crashed: verdicts are not mirrored: ") + a.reason + "; " + b.reason;
+        return;
     }
+    if (a.amount == SyncAmount::Full && a.direction != Direction::None)
+        return;
+    if (metadata[0]->is_inconsistent() && metadata[1]->is_inconsistent())
+        return;  // nobody claims to have the data
+    pair.asks_blocks = true;
+    pair.verdict = a;
+}
+
+void AsIfCrashed::list_changes(Pair& pair, const History& history, const Disk* const disks[2], const View views[2]) const {
+    pair.is_listed.resize(disks[0]->image().sectors() / 8 + 1);
+    auto add = [&](uint64_t block) {
+        if (pair.is_listed[block] || !history.is_touched(block))
+            return;
+        pair.is_listed[block] = true;
+        pair.blocks.push_back(static_cast<uint32_t>(block));
+    };
+    bool complete = true;
+    for (int i = 0; i < 2; i++)
+        complete &= disks[i]->image_changes(views[i]).read(pair.read[i], add);
+    // One that is touched now may have changed before.
+    for (uint64_t i = complete ? pair.touched : 0; i < history.touched().size(); i++)
+        add(history.touched()[i]);
+    pair.touched = history.touched().size();
+}
+
+bool AsIfCrashed::is_covered(const Pair& pair, Seen* const seen[2], const Disk* const disks[2], const View views[2], uint64_t block) const {
+    if (pair.verdict.direction == Direction::None)
+        return false;
+    for (int i = 0; i < 2; i++)
+        if (!seen[i]->marked)
+            seen[i]->marked.emplace(*disks[i], views[i], *seen[i]->metadata);
+    return seen[0]->marked->has(block) || seen[1]->marked->has(block);
+}
+
+std::string AsIfCrashed::check(const History& history, const Disk* const disks[2], const View views[2]) {
+    Seen* const seen[2] = {&look(*disks[0], 0, views[0]), &look(*disks[1], 1, views[1])};
+    Pair& pair = pairs_[views[0] == View::Stable][views[1] == View::Stable];
+    if (pair.metadata[0] != seen[0]->metadata || pair.metadata[1] != seen[1]->metadata) {
+        pair.metadata[0] = seen[0]->metadata;
+        pair.metadata[1] = seen[1]->metadata;
+        decide(pair);
+    }
+    if (!pair.wrong.empty() || !pair.asks_blocks)
+        return pair.wrong;
+    list_changes(pair, history, disks, views);
+    bool covered = true;
+    for (size_t i = 0; i < pair.blocks.size();) {
+        const uint32_t block = pair.blocks[i];
+        if (differs(disks, views, block)) {
+            covered &= is_covered(pair, seen, disks, views, block);
+            i++;
+        } else {
+            pair.is_listed[block] = false;
+            pair.blocks[i] = pair.blocks.back();
+            pair.blocks.pop_back();
+        }
+    }
+    if (covered)
+        return "";
+    const MetadataView* const metadata[2] = {seen[0]->metadata.get(), seen[1]->metadata.get()};
+    for (const uint64_t block : history.touched())
+        if (differs(disks, views, block) && !is_covered(pair, seen, disks, views, block))
+            return "as_if_crashed: " + (pair.verdict.direction == Direction::None ? "no resync (" + std::string(pair.verdict.reason) + "), but "
+                                                                                  : std::string(pair.verdict.reason) + ", but no bit is set: ") +
+                   describe(disks, views, block, metadata);
     return "";
 }
 

@@ -10,8 +10,10 @@
 // reads do); power cuts that keep a part of a cache (the simulation has them).
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkers/history.h"
 #include "checkers/metadata_view.h"
@@ -25,13 +27,28 @@ class AsIfCrashed {  // of one volume
   private:
     // What the metadata of a disk says; read again when it has changed.
     struct Seen {
-        uint64_t changes = ~uint64_t{0};
-        MetadataView metadata;
+        std::shared_ptr<const MetadataView> metadata;
         std::optional<MarkedBlocks> marked;  // when somebody asks
     };
+    // Two views, and which blocks may differ in them: all that were touched and do, and some others.
+    struct Pair {
+        std::shared_ptr<const MetadataView> metadata[2];
+        std::string wrong;                   // what is to be said of that metadata, whatever the blocks are
+        bool asks_blocks = false;
+        HandshakeDecision verdict;
+        uint64_t read[2] = {0, 0};           // of each disk's list of changes
+        uint64_t touched = 0;                // blocks of the history
+        std::vector<uint32_t> blocks;
+        std::vector<bool> is_listed;
+    };
+
     Seen& look(const Disk& disk, int host, View view);
+    void decide(Pair& pair) const;
+    void list_changes(Pair& pair, const History& history, const Disk* const disks[2], const View views[2]) const;
+    bool is_covered(const Pair& pair, Seen* const seen[2], const Disk* const disks[2], const View views[2], uint64_t block) const;
 
     Seen seen_[2][2];  // host, view
+    Pair pairs_[2][2]; // view of A, view of B
 };
 
 }  // namespace drbd::sim

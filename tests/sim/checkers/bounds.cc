@@ -22,20 +22,20 @@ std::string too_much(const char* what, uint64_t is, uint64_t most) {
 
 }  // namespace
 
-std::string Bounds::check(Node& node, Time now) {
+std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) {
     if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_due() == 0)
         drained_since_ = 0;
     else if (drained_since_ == 0)
         drained_since_ = now;
-    else if (now > drained_since_ + drain_limit_)
+    else if (node.settings_log().is_overdue(drained_since_, now, drain_limit))
         return "bounds: " + std::to_string(node.requests_due()) + " requests of a drained node are not over after " +
                std::to_string((now - drained_since_) / kSecond) + " s";
     if (!node.is_running()) {
         left_since_ = 0;
         return "";
     }
-    const DrbdResourceStatus r = node.resource_status();
-    const DrbdConnectionStatus c = node.connection_status();
+    const DrbdResourceStatus& r = status.resource;
+    const DrbdConnectionStatus& c = status.connection;
     if (r.requests_in_use > r.requests_max)
         return too_much("requests of the guest", r.requests_in_use, r.requests_max);
     if (c.peer_requests > c.peer_requests_max + 2 * DRBD_MAX_VOLUMES)
@@ -49,16 +49,18 @@ std::string Bounds::check(Node& node, Time now) {
         return "bounds: " + std::to_string(c.peer_requests) + " requests of a peer that is lost, and nothing is done for them";
     // One alone may be larger than all that is allowed.
     const uint64_t bytes_max = std::max<uint64_t>(c.peer_request_bytes_max, 2ull << 20);
-    if (c.peer_request_bytes > bytes_max)
-        return too_much("bytes of the peer's requests", c.peer_request_bytes, bytes_max);
-    if (max_buffers_ != 0 && bytes_max > std::max<uint64_t>(uint64_t{max_buffers_} * 4096, 2ull << 20))
-        return too_much("bytes allowed for the peer's requests", bytes_max, uint64_t{max_buffers_} * 4096);
-    if (node.lent_bytes() > bytes_max + kInPassingMax)
-        return too_much("bytes of buffers", node.lent_bytes(), bytes_max + kInPassingMax);
+    bytes_allowed_ = std::max(bytes_max, std::min(bytes_allowed_, c.peer_request_bytes));
+    if (c.peer_request_bytes > bytes_allowed_)
+        return too_much("bytes of the peer's requests", c.peer_request_bytes, bytes_allowed_);
+    const unsigned max_buffers = node.settings().max_buffers;
+    if (max_buffers != 0 && bytes_max > std::max<uint64_t>(uint64_t{max_buffers} * 4096, 2ull << 20))
+        return too_much("bytes allowed for the peer's requests", bytes_max, uint64_t{max_buffers} * 4096);
+    if (node.lent_bytes() > bytes_allowed_ + kInPassingMax)
+        return too_much("bytes of buffers", node.lent_bytes(), bytes_allowed_ + kInPassingMax);
     if (c.send_queue > kPacketsMax)
         return too_much("packets to send", c.send_queue, kPacketsMax);
     for (unsigned v = 0; v < r.nr_volumes; v++)
-        if (const uint64_t memory = node.status(v).memory_bytes; memory > kMemoryMax)
+        if (const uint64_t memory = status.volumes[v].memory_bytes; memory > kMemoryMax)
             return too_much("bytes of memory", memory, kMemoryMax);
     return "";
 }

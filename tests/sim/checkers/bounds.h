@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Promise: what a node holds is bounded by its configuration, and a drain ends.
 //   requests of the guest, requests and bytes of the peer, buffers, packets to
-//     send and memory stay within what is configured or was there at the attach
+//     send and memory stay within what is configured or was there at the attach;
+//     where less is configured than is there, it does not grow
 //   on a drained node the requests in flight end within drain-timeout (by default
 //     ko-count x timeout) and the time that disks and metadata need
 //   requests of a peer that is lost end when the disk has done what it has in hand (they
@@ -28,16 +29,14 @@
 namespace drbd::sim {
 
 class Node;
+struct NodeStatus;
 
 class Bounds {
   public:
-    Bounds(Time drain_limit, unsigned max_buffers) : drain_limit_(drain_limit), max_buffers_(max_buffers) {}
-
-    std::string check(Node& node, Time now);
+    std::string check(const Node& node, const NodeStatus& status, Time now);
 
   private:
-    Time drain_limit_;
-    unsigned max_buffers_;               // 0: the default
+    uint64_t bytes_allowed_ = 0;         // for the peer's requests
     Time drained_since_ = 0;             // running, not frozen, with requests; 0: not
     Time left_since_ = 0;                // not connected, and nothing in hand for requests of the peer; 0: not
 };

@@ -20,11 +20,9 @@ History::List& History::list(uint64_t sector) {
     uint32_t index = lists_.get(sector);
     if (index == 0) {
         const uint64_t block = sector / 8;
-        bool new_block = true;
-        for (uint64_t s = block * 8; s < block * 8 + 8 && s < lists_.size(); s++)
-            new_block &= lists_.get(s) == 0;
-        if (new_block)
+        if (!is_touched_[block])
             touched_.push_back(block);
+        is_touched_[block] = true;
         // A new disk holds zeroes.
         all_.push_back({Entry{.value = 0, .write_id = 0, .issued = 0, .ended = 1}});
         sector_of_.push_back(sector);

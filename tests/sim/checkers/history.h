@@ -19,6 +19,7 @@
 
 #include "cached_store.h"
 #include "disk.h"
+#include "drbd-core.h"
 
 namespace drbd::sim {
 
@@ -26,11 +27,13 @@ struct Written {
     uint64_t write_id, sector, sectors;
     bool zeroes;
     uint64_t issued, ended;
+    DrbdProtocol protocol = DRBD_PROTOCOL_C;  // what it was promised by: the weakest under which it was sent, or was to be
+    bool sent = false;
 };
 
 class History {
   public:
-    explicit History(uint64_t sectors) : lists_(sectors) {}
+    explicit History(uint64_t sectors) : lists_(sectors), is_touched_(sectors / 8 + 1) {}
 
     uint64_t tick() { return ++clock_; }
     uint64_t clock() const { return clock_; }
@@ -75,6 +78,7 @@ class History {
 
     // Blocks of 4 KiB that were ever written.
     const std::vector<uint64_t>& touched() const { return touched_; }
+    bool is_touched(uint64_t block) const { return is_touched_[block]; }
     std::string describe(uint64_t sector) const;
 
   private:
@@ -89,10 +93,11 @@ class History {
     List& list(uint64_t sector);
     void prune(List& list);
 
-    SparseArray<uint32_t, 2048> lists_;  // index into all_ + 1
+    SparseArray<uint32_t, 256> lists_;   // index into all_ + 1
     std::vector<List> all_;
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
+    std::vector<bool> is_touched_;
     std::unordered_map<uint64_t, Place> forgotten_;  // values of entries that were pruned, zeroes aside
     std::multiset<uint64_t> reads_;
     std::vector<Written> in_flight_;

@@ -3,9 +3,8 @@
 #include "checkers/legal_states.h"
 
 #include <cstring>
+#include <span>
 #include <string_view>
-
-#include "node.h"
 
 namespace drbd::sim {
 
@@ -48,7 +47,10 @@ constexpr Step kDiskSteps[] = {
 };
 
 bool names(std::string_view list, std::string_view name) {
-    return list.find(" " + std::string(name) + " ") != std::string_view::npos;
+    for (size_t at = list.find(name); at != std::string_view::npos; at = list.find(name, at + 1))
+        if (at > 0 && at + name.size() < list.size() && list[at - 1] == ' ' && list[at + name.size()] == ' ')
+            return true;
+    return false;
 }
 
 std::string_view group_of(std::string_view connection) { return names(kLost, connection) ? "Lost" : connection; }
@@ -111,6 +113,7 @@ constexpr Rule kRules[] = {
 
 constexpr std::string_view kSourceStates = " StartingSyncS WFBitMapS SyncSource PausedSyncS ";
 constexpr std::string_view kTargetStates = " StartingSyncT WFBitMapT WFSyncUUID SyncTarget PausedSyncT ";
+constexpr std::string_view kConnected = " Connected ";
 
 }  // namespace
 
@@ -133,15 +136,16 @@ std::string check_tuple(const DrbdVolumeStatus& status) {
     return "";
 }
 
-std::string EqualSigns::check(const Node& a, const Node& b, unsigned volume, Time now) {
-    const bool live = a.is_running() && b.is_running() && !a.is_frozen() && !b.is_frozen();
-    const char* states[2] = {live ? a.status(volume).connection : "", live ? b.status(volume).connection : ""};
-    const bool equal = live && ((in(states[0], kSourceStates) && in(states[1], kSourceStates)) || (in(states[0], kTargetStates) && in(states[1], kTargetStates)));
-    if (!equal)
+std::string EqualSigns::check(bool live, const DrbdVolumeStatus& a, const DrbdVolumeStatus& b, Time now) {
+    const char* states[2] = {live ? a.connection : "", live ? b.connection : ""};
+    const auto are = [&](int one, std::string_view list, std::string_view others) { return in(states[one], list) && in(states[1 - one], others); };
+    const bool equal = are(0, kSourceStates, kSourceStates) || are(0, kTargetStates, kTargetStates);
+    const bool alone = are(0, kResync, kConnected) || are(1, kResync, kConnected);
+    if (!live || !(equal || alone))
         since_ = 0;
     else if (since_ == 0)
         since_ = now;
-    else if (now > since_ + limit_)
+    else if (settings_[0]->is_overdue(since_, now, give_up_limit) && settings_[1]->is_overdue(since_, now, give_up_limit))
         return std::string("legal_states: A is ") + states[0] + " and B is " + states[1] + ", and they stay so";
     return "";
 }

@@ -2,7 +2,7 @@
 // Promise: a node's state is one that docs/STATES.md knows, and was reached by a
 // step that it knows; and two nodes of one connection are never the source, or
 // the target, of the same resync for longer than it takes to notice: then they
-// disconnect, and say why.
+// disconnect, and say why.  Nor is one of them in a resync that the other has left.
 // Verified: every change of connection and disk state that is reported, by
 // tables of its own; the tuple of each volume, whenever it is asked; the pair of
 // nodes, over time.  Not verified: whether a step was due; roles (one_primary);
@@ -14,10 +14,9 @@
 
 #include "drbd-core.h"
 #include "event_queue.h"
+#include "settings.h"
 
 namespace drbd::sim {
-
-class Node;
 
 // A reported change.
 std::string check_step(const DrbdNotice& change);
@@ -27,12 +26,13 @@ std::string check_tuple(const DrbdVolumeStatus& status);
 // Both nodes, of one volume.
 class EqualSigns {
   public:
-    explicit EqualSigns(Time limit) : limit_(limit) {}
-    std::string check(const Node& a, const Node& b, unsigned volume, Time now);
+    EqualSigns(const SettingsLog& of_a, const SettingsLog& of_b) : settings_{&of_a, &of_b} {}
+    // `live`: both run, and none is frozen.
+    std::string check(bool live, const DrbdVolumeStatus& a, const DrbdVolumeStatus& b, Time now);
 
   private:
-    Time limit_;
-    Time since_ = 0;  // both go the same way; 0: they do not
+    const SettingsLog* settings_[2];
+    Time since_ = 0;  // both go the same way, or one goes alone; 0: they do not
 };
 
 }  // namespace drbd::sim

@@ -25,7 +25,8 @@ struct MetadataView {
     bool knows(uint64_t uuid) const;
 };
 
-MetadataView read_superblock(const Disk& disk, View view);
+// Until the superblock changes.
+const MetadataView& read_superblock(const Disk& disk, View view);
 
 // The marked blocks of 4 KiB: bits of the bitmap, and the hot extents if they count.  The bitmap is
 // looked at when a block is asked for; the disk must not change meanwhile.
@@ -33,11 +34,15 @@ class MarkedBlocks {
   public:
     MarkedBlocks(const Disk& disk, View view, const MetadataView& metadata);
     bool has(uint64_t block) const;
+    // Does the activity log say now what it said then?
+    bool is_true() const { return log_changes_ == disk_.metadata_changes(view_, log_, log_bytes_); }
 
   private:
     const Disk& disk_;
     View view_;
-    uint64_t bitmap_;  // offset on the metadata device, bytes
+    uint64_t bitmap_, log_;  // offsets on the metadata device, bytes
+    uint64_t log_bytes_;     // 0: the log does not count
+    uint64_t log_changes_;
     bool all_;
     std::vector<bool> hot_extents_;  // empty: the activity log does not count
 };

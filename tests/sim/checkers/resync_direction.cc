@@ -4,11 +4,13 @@
 
 namespace drbd::sim {
 
-void ResyncDirection::on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other) {
+void ResyncDirection::on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other, bool promised) {
     orphans_[host][volume].clear();
     licence_[host][volume] = forced_[host] = false;
     // A resync may have brought here what had completed there alone.
     std::erase_if(orphans_[1 - host][volume], [&](const auto& orphan) { return own.value(View::Current, orphan.first) == orphan.second; });
+    if (!promised)
+        return;
     for (const uint64_t block : history.touched())
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < own.image().sectors(); s++) {
             const uint64_t value = other.value(View::Current, s);

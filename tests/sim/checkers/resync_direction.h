@@ -2,7 +2,8 @@
 // Promise (protocol C): a node becomes the target of a resync only if every write that
 // completed on it is in the source's history, or somebody has said that its data
 // may go: create-md or invalidate here, invalidate-remote or a forced promotion
-// there, connect with discard-my-data.
+// there, connect with discard-my-data, an after-sb policy that names it
+// (split_brain_policy.h).
 // Verified, when a volume becomes SyncTarget, from the images: the source holds in
 // each sector what the last guest may find there; and what a guest completed on
 // the target and the next guest never saw (it began on the other host) is not
@@ -27,6 +28,8 @@ class ResyncDirection {
 
     // This host's data may go.
     void on_licence(int host) { licence_[host].assign(licence_[host].size(), true); }
+    // A policy says so, of one volume.
+    void on_licence(int host, unsigned volume) { licence_[host][volume] = true; }
     // This host's data is good because somebody says so; the other's may go.
     void on_forced(int host) {
         on_licence(1 - host);
@@ -35,7 +38,10 @@ class ResyncDirection {
     bool is_licensed(int host, unsigned volume) const { return licence_[host][volume]; }
     bool is_forced(int host) const { return forced_[host]; }
     // A guest begins on the data of `host`; the history is still that of the one before.
-    void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other);
+    // `promised`: what completed before was promised to be on both disks (protocol C).
+    void on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other, bool promised);
+    // It becomes target where A or B let go what it has.
+    void on_unjudged_target(int host, unsigned volume) { orphans_[host][volume].clear(); }
     std::string on_target(int host, unsigned volume, const History& history, const Disk& target, const Disk& source);
 
   private:

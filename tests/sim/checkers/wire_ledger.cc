@@ -18,7 +18,8 @@ bool says_fua(const TappedPacket& packet) { return packet.flags & kFlagFua; }
 }  // namespace
 
 void WireLedger::begin(uint32_t tcp) {
-    entries_.clear();
+    while (!entries_.empty())
+        forget_first();
     barriers_.clear();
     epoch_ = 0;
     tcp_ = tcp;
@@ -49,8 +50,13 @@ void WireLedger::add(const TappedPacket& packet) {
     sent.sector = packet.sector;
     sent.sectors = packet.bytes / 512;
     sent.epoch = epoch_;
-    if (!std::ranges::all_of(packet.values, [](uint64_t value) { return value == 0; }))
-        sent.values = packet.values;
+    if (!std::ranges::all_of(packet.values, [](uint64_t value) { return value == 0; })) {
+        if (!rooms_.empty()) {
+            sent.values = std::move(rooms_.back());
+            rooms_.pop_back();
+        }
+        sent.values.assign(packet.values.begin(), packet.values.end());
+    }
     entries_.push_back(std::move(sent));
 }
 
@@ -80,7 +86,7 @@ Sent* WireLedger::find(const TappedPacket& answer) {
     return nullptr;
 }
 
-Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values) {
+Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
     for (Sent& sent : entries_) {
         if (sent.begun || sent.volume != volume || sent.sector != sector || sent.sectors != values.size())
             continue;
@@ -124,7 +130,15 @@ bool WireLedger::is_on(const Disk& disk, View view, const Sent& sent, uint64_t& 
 
 void WireLedger::forget_answered() {
     while (!entries_.empty() && entries_.front().over())
-        entries_.pop_front();
+        forget_first();
+}
+
+void WireLedger::forget_first() {
+    if (std::vector<uint64_t>& values = entries_.front().values; !values.empty()) {
+        values.clear();
+        rooms_.push_back(std::move(values));
+    }
+    entries_.pop_front();
 }
 
 std::string describe(const Sent& sent) {

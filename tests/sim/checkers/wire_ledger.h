@@ -55,7 +55,7 @@ class WireLedger {
     // The first that this answer can mean; null: nothing was sent.
     Sent* find(const TappedPacket& answer);
     // The one that is being written: the first with this content that is not begun.
-    Sent* find_begun(unsigned volume, uint64_t sector, const std::vector<uint64_t>& values);
+    Sent* find_begun(unsigned volume, uint64_t sector, std::span<const uint64_t> values);
 
     // What was sent before and is not begun went by the disk that comes now.
     void on_disk_attached(unsigned volume);
@@ -70,7 +70,10 @@ class WireLedger {
     void forget_answered();
 
   private:
+    void forget_first();
+
     std::deque<Sent> entries_;
+    std::vector<std::vector<uint64_t>> rooms_;  // for values
     std::deque<uint32_t> barriers_;
     uint64_t epoch_ = 0;
     uint32_t tcp_ = ~0u;

@@ -64,7 +64,7 @@ Listing::Listing(World& world, const Show& show)
       tap_(world.options().integrity ? kPlayedDigestSize : 0,
            [this](int host, wire::Stream stream, const wire::Frame& frame) { on_packet(host, stream, frame); }) {
     world.trace().set_listener(this);
-    world.net().add_tap([this](int host, End end, std::span<const uint8_t> bytes) { tap_.on_sent(host, end, bytes); });
+    world.net().add_tap([this](int host, End end, std::span<const uint8_t> bytes, const WireBytes&) { tap_.on_sent(host, end, bytes); });
 }
 
 void Listing::begin_time() {

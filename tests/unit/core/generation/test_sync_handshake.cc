@@ -159,6 +159,24 @@ TEST(SyncHandshake, DiscardMyDataSettlesWhatNoPolicyDid) {
     EXPECT_EQ(decide_sync(in).direction, Direction::Target) << "a policy that decides goes first";
 }
 
+// Its guest lives on the other node's disk: no policy may give that up (decision 0025).
+TEST(SyncHandshake, NoPolicyDecidesForADiskThatComesToAPrimary) {
+    for (const AfterSplitBrain policy : {AfterSplitBrain::DiscardSecondary, AfterSplitBrain::ViolentlyAs0p}) {
+        HandshakeInput in = input(kSplit1, kSplit2);
+        in.after_split_brain = {AfterSplitBrain::DiscardRemote, policy, AfterSplitBrain::Disconnect};
+        in.self.role = Role::Primary;
+        EXPECT_EQ(decide_sync(in).direction, Direction::Source);
+        in.self_negotiating = true;
+        EXPECT_EQ(decide_sync(in).refusal, Refusal::SplitBrain);
+        std::swap(in.self, in.peer);
+        std::swap(in.self_negotiating, in.peer_negotiating);
+        EXPECT_EQ(decide_sync(in).refusal, Refusal::SplitBrain) << "both nodes see it so";
+        in.peer.role = Role::Secondary;
+        in.after_split_brain.no_primary = AfterSplitBrain::DiscardRemote;
+        EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "without a guest the policies hold";
+    }
+}
+
 TEST(SyncHandshake, DiscardMyDataMeansNothingWithoutSplitBrain) {
     HandshakeInput in = input(kAhead, kBehind);
     in.self.discard_my_data = true;

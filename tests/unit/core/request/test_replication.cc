@@ -15,6 +15,16 @@ struct Replication : testing::Test {
     std::optional<RequestWorld> world;
 };
 
+// Who waited for a request may find the disk smaller when he is asked again.
+TEST_F(Replication, WhatLiesBeyondTheEndOfTheDiskEndsAtOnce) {
+    RequestWorld& w = make();
+    const uint64_t end = to_bytes(w.volume().disk.size).value;
+    EXPECT_EQ(w.write(end - 4096, 8192).result, -EIO);
+    EXPECT_EQ(w.read(end).result, -EIO);
+    EXPECT_EQ(w.begin(DRBD_REQUEST_ZEROES, end, 4096).result, -EIO);
+    EXPECT_TRUE(w.take().empty());
+}
+
 TEST_F(Replication, CompletesUnderCWhenBothHaveItLocalFirst) {
     RequestWorld& w = make();
     GuestWrite& g = w.write(8192);
