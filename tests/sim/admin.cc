@@ -103,10 +103,40 @@ void Admin::tend(int h) {
     world_.tuner().tend(h);
     if (world_.guest().runs_on(h) && !node.is_primary())
         world_.guest().stop();
-    if (node.has_pending_operation())
+    if (tend_hung(h) || node.has_pending_operation())
         return;
     if (tend_disks(h) && tend_connection(h))
         tend_role(h);
+}
+
+// Something at a disk does not come back.  That is looked at for a while; then the disk is
+// given up by force, and where that does not help the process ends.  True if something was done.
+bool Admin::tend_hung(int h) {
+    Node& node = world_.node(h);
+    Host& host = host_[h];
+    const Time now = world_.queue().now();
+    if (node.hung_since() == 0) {
+        host.patience = host.forced_at = 0;
+        return false;
+    }
+    if (host.patience == 0)
+        host.patience = random_.chance(0.4) ? random_.between(60 * kSecond, 300 * kSecond) : random_.between(1, 12 * kSecond);
+    if (host.forced_at == 0) {
+        if (now < node.hung_since() + host.patience)
+            return false;
+        host.forced_at = now;
+        // A Primary's disk is only given up by force where that is asked for: see Options.
+        const bool may_force = !node.is_primary() || world_.options().strict_hung;
+        for (unsigned v = 0; v < world_.options().volumes && may_force; v++)
+            node.detach(v, true);
+        return true;
+    }
+    if (now < host.forced_at + host.patience)
+        return false;
+    host.down_until = now + random_.exponential(2 * kSecond);
+    host.patience = host.forced_at = 0;
+    random_.chance(0.7) ? node.kill() : node.lose_power();
+    return true;
 }
 
 // True if there is nothing to do.
@@ -366,7 +396,7 @@ bool Admin::all_is_well() const {
     unsigned primaries = 0;
     for (int h = 0; h < 2; h++) {
         const Node& node = world_.node(h);
-        if (!node.is_running() || node.is_frozen() || !is_up_to_date(h))
+        if (!node.is_running() || node.is_frozen() || !is_up_to_date(h) || node.hung_since() != 0)
             return false;
         primaries += node.is_primary();
         for (unsigned v = 0; v < world_.options().volumes; v++) {

@@ -51,10 +51,12 @@ class Admin {
         unsigned refused = 0;       // promotions, in a row
         unsigned drained = 0;
         unsigned attaches = 0;      // in a row, without success
+        Time patience = 0, forced_at = 0;  // with a disk that hangs: until it is given up by force, and when it was
     };
 
     void tick();
     void tend(int host);
+    bool tend_hung(int host);
     bool tend_disks(int host);
     bool tend_connection(int host);
     void tend_role(int host);

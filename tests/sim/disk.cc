@@ -2,6 +2,7 @@
 // The disks of disk.h.
 #include "disk.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/assert.h"
@@ -99,7 +100,30 @@ void Disk::end_write(uint32_t handle, bool ok, Rng& random) {
         if (ok || (some && random.chance(0.5)))
             land(write, i);
     write.used = false;
+    write.ticket = 0;
     free_writes_.push_back(handle);
+}
+
+uint64_t Disk::hang(uint32_t handle) {
+    return writes_[handle].ticket = ++last_ticket_;
+}
+
+bool Disk::land_hung(uint64_t ticket, Rng& random) {
+    for (Write& write : writes_) {
+        if (!write.used || write.ticket != ticket)
+            continue;
+        const uint64_t sectors = write.bytes ? write.content.size() : write.values.size();
+        const bool all = random.chance(0.5);
+        for (uint64_t i = 0; i < sectors; i++)
+            if (all || random.chance(0.5))
+                land(write, i);
+        return true;
+    }
+    return false;
+}
+
+bool Disk::has_hung() const {
+    return std::ranges::any_of(writes_, [](const Write& write) { return write.used && write.ticket != 0; });
 }
 
 void Disk::end_flush(const FlushPosition& position, bool metadata_device) {
@@ -109,10 +133,18 @@ void Disk::end_flush(const FlushPosition& position, bool metadata_device) {
         image_.flush_end(position.image);
 }
 
-void Disk::abandon_writes(Rng& random) {
+void Disk::abandon(Rng& random, bool hung_too) {
     for (uint32_t handle = 0; handle < writes_.size(); handle++)
-        if (writes_[handle].used)
+        if (writes_[handle].used && (hung_too || writes_[handle].ticket == 0))
             end_write(handle, random.chance(0.4), random);
+}
+
+void Disk::abandon_writes(Rng& random) {
+    abandon(random, false);
+}
+
+void Disk::take(Rng& random) {
+    abandon(random, true);
 }
 
 void Disk::lose_cache_of_process(Rng& random) {
@@ -120,7 +152,7 @@ void Disk::lose_cache_of_process(Rng& random) {
 }
 
 void Disk::lose_power(Rng& random) {
-    abandon_writes(random);
+    abandon(random, true);
     image_.lose_power(random);
     metadata_.lose_power(random);
 }

@@ -97,8 +97,17 @@ class Disk {
     // Of one of the two devices; they are one if internal.
     void end_flush(const FlushPosition& position, bool metadata_device);
 
-    // The process is gone: what was under way has landed, or some of it.
+    // This one may never end.  Until it does, or until somebody takes the image anew, any part of it
+    // may land at any time, whether its process lives or not.
+    uint64_t hang(uint32_t handle);
+    // False: it is over.
+    bool land_hung(uint64_t ticket, Rng& random);
+    bool has_hung() const;
+
+    // The process is gone: what was under way has landed, or some of it; what hangs may still.
     void abandon_writes(Rng& random);
+    // Another process has the image: nothing of the one before lands any more.
+    void take(Rng& random);
     void lose_cache_of_process(Rng& random);  // an image format that caches itself
     void lose_power(Rng& random);
 
@@ -109,6 +118,7 @@ class Disk {
   private:
     struct Write {
         bool used = false, bytes = false, fua = false;
+        uint64_t ticket = 0;               // of one that hangs
         uint64_t sector = 0;
         std::vector<uint64_t> values;
         std::vector<SectorBytes> content;
@@ -118,6 +128,7 @@ class Disk {
     }
     uint32_t take_write();
     void land(Write& write, uint64_t index);
+    void abandon(Rng& random, bool hung_too);
 
     DiskShape shape_;
     uint64_t metadata_begin_;  // first sector of the metadata store on its device
@@ -126,6 +137,7 @@ class Disk {
     mutable KnownSuperblock known_superblock_[2];
     std::vector<Write> writes_;
     std::vector<uint32_t> free_writes_;
+    uint64_t last_ticket_ = 0;
 };
 
 }  // namespace drbd::sim

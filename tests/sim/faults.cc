@@ -289,6 +289,38 @@ void secret(Options& o, Rng& r) {
 
 void stuck(Options& o, Rng&) { o.stuck_io = 0.003; }
 
+// Nodes between which nothing happens that could excuse a lost peer.
+void quiet(Options& o) {
+    o.cut_every = o.stall_every = o.partition_every = o.freeze_every = 0;
+    o.has_quiet_network = true;
+}
+
+// Disks that never answer, until the process is gone.
+void hung(Options& o, Rng& r) {
+    if (r.chance(0.5))
+        quiet(o);
+    // Others are at work elsewhere in the image meanwhile.
+    if (r.chance(0.3)) {
+        spread(o, r);
+        o.depth = static_cast<unsigned>(2 + r.below(6));
+    }
+    o.hung_io = 0.0005 + static_cast<double>(r.below(30)) / 10000;
+    o.pause *= 3;
+}
+
+// With hung(): also what the core is known to do wrong (docs/SIMULATOR.md, "Known complaints").
+void strict(Options& o, Rng&) { o.strict_hung = true; }
+
+// Timers that come after what came after their time, and others for nothing.
+void timers(Options& o, Rng& r) {
+    if (r.chance(0.5))
+        quiet(o);
+    o.pause *= 3;
+    o.late_timers = r.chance(0.5) ? 0.3 : 0.8;
+    o.late_timer_most = r.between(100 * kMillisecond, 3 * kSecond);
+    o.idle_timer_every = r.chance(0.7) ? r.between(kMillisecond, 300 * kMillisecond) : 0;
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -343,8 +375,8 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultCrowd, crowd}, {kFaultSpread, spread}, {kFaultCommits, commits}, {kFaultMeet, meet},
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
-        {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies},
-        {kFaultSecret, secret},
+        {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies}, {kFaultSecret, secret},
+        {kFaultHung, hung}, {kFaultStrict, strict}, {kFaultTimers, timers},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

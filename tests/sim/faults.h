@@ -26,6 +26,7 @@ enum FaultKind : unsigned {
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
     kFaultFull = 524288, kFaultOptions = 1048576, kFaultPolicies = 2097152, kFaultSecret = 4194304,
+    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultStrict = 33554432,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -48,6 +49,7 @@ struct Options : Settings {
     Time disk_latency = 80;
     double slow_io = 0;               // this part takes 100 times as long
     double stuck_io = 0;              // this part takes seconds
+    double hung_io = 0;               // this part never returns, or its disk does nothing any more
     double read_error = 0, write_error = 0, flush_error = 0, metadata_error = 0;
     double full_disk = 0;             // chance of a write to meet a file system that is full from now on, for a while
     double process_cache = 0;         // a kill loses what the process had cached
@@ -73,9 +75,14 @@ struct Options : Settings {
     Time failover_every = 0, command_every = 0;
     unsigned commands = 0;            // which ones (bit_of()); 0: all
     bool hasty = false;               // promotes while the other is Primary
+    bool strict_hung = false;         // what is known to go wrong with disks that hang is played and asked for, too
     Time down_most = 0;               // after a death; 0: as chance has it
     Time tune_every = 0;              // options are changed
     bool policies_differ = false;     // at first: B has others than A
+    bool has_quiet_network = false;   // nothing is cut, stalled or frozen
+    double late_timers = 0;           // this part comes up to late_timer_most after its time
+    Time late_timer_most = 0;
+    Time idle_timer_every = 0;        // somebody tells the time although nothing is due
 };
 
 constexpr uint64_t kRequestsPerPause = 40;

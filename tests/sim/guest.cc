@@ -15,7 +15,7 @@ namespace drbd::sim {
 Guest::Guest(World& world, Rng random) : world_(world), random_(random), promised_by_(world.options().protocol) {
     const Options& o = world_.options();
     for (unsigned v = 0; v < o.volumes; v++)
-        histories_.emplace_back(o.image_bytes / 512, o.stuck_io > 0);  // survivor_order is asked then
+        histories_.emplace_back(o.image_bytes / 512);
     unflushed_.resize(o.volumes);
     generation_.resize(o.volumes);
     for (unsigned i = 0; i < o.hot_spots; i++)

@@ -16,6 +16,7 @@ Node::Node(World& world, int host, Rng random)
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
     jobs_.resize(o.volumes);
+    disk_hangs_.resize(o.volumes);
 }
 
 Node::~Node() {
@@ -31,8 +32,14 @@ void Node::start() {
     power_ = true;
     world_.net().power_on(host_);
     incarnation_++;
+    running_since_ = world_.queue().now();
     world_.trace().line(host_, "start", incarnation_);
     const Options& o = world_.options();
+    for (unsigned v = 0; v < o.volumes; v++)
+        if (disks_[v].has_hung()) {
+            disks_[v].take(random_);
+            world_.on_hung_write_landed(host_, v);
+        }
     char error[DRBD_ERROR_SIZE] = "";
     const DrbdResourceConfig config = {.name = "r0", .nr_volumes = o.volumes, .max_requests = o.max_requests,
                                        .random_seed = {random_.next(), random_.next()}};
@@ -50,6 +57,8 @@ void Node::start() {
         world_.complain(std::string("net config refused: ") + error);
     world_.on_process_started(*this);
     kick();
+    if (o.idle_timer_every != 0)
+        tell_time_for_nothing();
 }
 
 // Everything that the process had in memory is gone, at once.
@@ -69,6 +78,8 @@ void Node::die() {
         socket = {};
     for (Job& job : jobs_)
         job = {};
+    hung_.clear();
+    disk_hangs_.assign(disk_hangs_.size(), false);
     operations_.clear();
     while_frozen_.clear();
     frozen_ = kicking_ = kick_again_ = split_brain_ = false;
@@ -209,10 +220,26 @@ void Node::set_timer() {
     if (timer_at_ != 0 && timer_at_ <= at && timer_at_ + 2000 > at)
         return;  // the one that is set will do
     timer_at_ = at;
-    const Time late = random_.chance(0.1) ? random_.below(20 * kMillisecond) : 0;
+    const Time late = lateness();
     world_.queue().at(at + late, [this, number = ++timer_number_, incarnation = incarnation_] {
         if (incarnation == incarnation_)
             on_timer(number);
+    });
+}
+
+// What comes meanwhile is heard of before, unless it tells the time itself.
+Time Node::lateness() {
+    const Options& o = world_.options();
+    if (random_.chance(o.late_timers))
+        return random_.below(o.late_timer_most);
+    return random_.chance(0.1) ? random_.below(20 * kMillisecond) : 0;
+}
+
+void Node::tell_time_for_nothing() {
+    later(random_.exponential(world_.options().idle_timer_every), [this] {
+        tell_time();
+        kick();
+        tell_time_for_nothing();
     });
 }
 
@@ -243,7 +270,10 @@ void Node::notice(const DrbdNotice& n) {
         return;
     }
     case DRBD_NOTICE_WARNING: world_.trace().text(host_, "warning", n.text); return;
-    case DRBD_NOTICE_PEER_LOST: world_.trace().text(host_, "peer-lost", n.text); return;
+    case DRBD_NOTICE_PEER_LOST:
+        world_.trace().text(host_, "peer-lost", n.text);
+        world_.on_peer_lost(*this, n.text);
+        return;
     case DRBD_NOTICE_SPLIT_BRAIN:
         split_brain_ = true;
         world_.trace().text(host_, "SPLIT-BRAIN", n.text);
@@ -390,18 +420,6 @@ void Node::ask_all(NodeStatus& status) const {
     status.volumes.resize(disks_.size());
     for (unsigned v = 0; v < status.volumes.size(); v++)
         drbd_volume_status(core_, v, &status.volumes[v]);
-}
-
-Time Node::oldest_request() const {
-    return request_order_.empty() ? world_.queue().now() : request_order_.front()->began;
-}
-
-Time Node::io_time() {
-    const Options& o = world_.options();
-    const Time time = o.disk_latency / 2 + random_.below(o.disk_latency + 1);
-    if (o.stuck_io != 0 && random_.chance(o.stuck_io))
-        return kSecond + random_.below(4 * kSecond);
-    return random_.chance(o.slow_io) ? time * 100 : time;
 }
 
 void* Node::new_buffer(size_t bytes) {

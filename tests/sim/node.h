@@ -10,6 +10,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,6 +44,7 @@ struct GuestRequest {
     uint64_t issued = 0;              // Oracle's clock
     DrbdProtocol protocol = DRBD_PROTOCOL_C;  // the weakest that was configured meanwhile
     Time began = 0;
+    Time excused = 0;                 // when it was seen to wait for a disk that hangs
     std::vector<uint64_t> read;       // what was handed to the guest
     PayloadBuffer payload;            // the copy, if one was asked for
     std::vector<uint8_t> digests;     // of its pieces, if they were
@@ -73,6 +75,17 @@ struct NodeStatus {
 // What can go wrong with I/O: of the image, or with metadata.
 enum class DiskFault : uint8_t { Read, Write, Flush, Metadata, Space };
 constexpr DiskFault kDiskFaults[] = {DiskFault::Read, DiskFault::Write, DiskFault::Flush, DiskFault::Metadata, DiskFault::Space};
+
+// An I/O of a disk, as far as it matters who waits for it.
+constexpr uint32_t kNoWrite = UINT32_MAX;
+struct DiskIo {
+    enum class Kind : uint8_t { GuestRead, GuestWrite, GuestFlush, Peer, Job };
+    unsigned volume = 0;
+    Kind kind = Kind::Job;
+    const GuestRequest* request = nullptr;
+    uint64_t sector = 0, sectors = 0;
+    uint32_t write = kNoWrite;        // the disk's handle
+};
 
 class Node final : public LinkUser {
   public:
@@ -123,7 +136,13 @@ class Node final : public LinkUser {
     bool is_drained() const { return drains_ != 0; }
     uint64_t lent_bytes() const { return lent_bytes_; }  // buffers that the core has, or is about to get
     unsigned peer_io_in_flight() const { return peer_io_in_flight_; }
-    Time oldest_request() const;  // when it began; now if there is none
+    // I/O that hangs, and who need not wait for it.  excuse_requests() comes first.
+    Time hung_since() const;          // of the oldest one; 0: none
+    void excuse_requests();
+    size_t requests_due() const;      // of those in flight
+    Time oldest_request() const;      // when it began, or has waited for a disk that hung; now if there is none
+    std::string describe_requests() const;  // in flight, with their age
+    Time running_since() const { return running_since_; }
 
     DrbdVolumeStatus status(unsigned volume) const;
     DrbdResourceStatus resource_status() const;
@@ -187,12 +206,13 @@ class Node final : public LinkUser {
     void drain_queues();
     void set_timer();
     void on_timer(uint64_t number);
+    Time lateness();
+    void tell_time_for_nothing();
     uint64_t now_ms() const;
     DrbdResource* core_now();
     void tell_time();
     void notice(const DrbdNotice& notice);
     uint64_t begun(uint64_t number, const char* command, int volume, const char* error);
-    Time io_time();
     void* new_buffer(size_t bytes);
     void free_buffer(void* buffer, size_t bytes);
 
@@ -207,6 +227,26 @@ class Node final : public LinkUser {
     bool read_bulk(unsigned number);
     bool read_bytes(unsigned number);
     int socket_of(End end) const;
+
+    // node_hung.cc
+    Time io_time();
+    struct Hung {
+        uint64_t number;
+        DiskIo io;
+        Time since;
+    };
+    template <typename F>
+    void disk_io(const DiskIo& io, F done) {  // every one comes by here; `done` is called when it ends, if it does
+        const Time time = io_time();
+        if (hangs(io.volume))
+            hang(io, std::move(done));
+        else
+            later(time, std::move(done));
+    }
+    void hang(const DiskIo& io, std::function<void()> done);
+    bool hangs(unsigned volume);
+    void lands_some_day(unsigned volume, uint64_t ticket);
+    bool must_wait(const GuestRequest& r, const std::vector<const GuestRequest*>& waiting) const;
 
     // node_io.cc
     bool fails(DiskFault kind);
@@ -244,6 +284,10 @@ class Node final : public LinkUser {
     uint64_t clock_begin_ = 0;
     bool fails_next_[std::size(kDiskFaults)] = {};
     Time full_until_ = 0;
+    std::vector<Hung> hung_;
+    std::vector<bool> disk_hangs_;     // whatever is asked of it from now on
+    uint64_t next_hung_ = 0;
+    Time running_since_ = 0;
     bool split_brain_ = false;
 
     Socket sockets_[DRBD_MAX_SOCKETS];

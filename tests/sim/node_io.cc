@@ -82,7 +82,7 @@ void Node::take_job(unsigned volume) {
         job_parts(volume);
         return;
     }
-    later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
+    disk_io({.volume = volume, .kind = DiskIo::Kind::Job}, [this, volume, position = disks_[volume].flush_position()] {
         if (fails(DiskFault::Flush)) {
             job_done(volume, -EIO);
             return;
@@ -101,11 +101,12 @@ void Node::job_parts(unsigned volume) {
     const DrbdJob& job = *run.job;
     for (unsigned i = 0; i < job.nr_parts; i++) {
         const DrbdJobPart& part = job.parts[i];
-        uint32_t write = 0;
+        uint32_t write = kNoWrite;
         if (job.kind == DRBD_JOB_WRITE)
             write = disks_[volume].write_bytes(job.target == DRBD_TARGET_METADATA, part.offset, part.buffer, part.bytes, job.fua);
         const int result = job.kind == DRBD_JOB_WRITE ? write_result(DiskFault::Metadata) : fails(DiskFault::Metadata) ? -EIO : 0;
-        later(io_time(), [this, volume, i, write, result] { job_part_done(volume, i, write, result); });
+        disk_io({.volume = volume, .kind = DiskIo::Kind::Job, .write = write},
+                [this, volume, i, write, result] { job_part_done(volume, i, write, result); });
     }
 }
 
@@ -132,7 +133,7 @@ void Node::job_flush(unsigned volume) {
         job_done(volume, 0);
         return;
     }
-    later(io_time(), [this, volume, position = disks_[volume].flush_position()] {
+    disk_io({.volume = volume, .kind = DiskIo::Kind::Job}, [this, volume, position = disks_[volume].flush_position()] {
         const bool ok = !fails(DiskFault::Flush);
         if (ok)
             disks_[volume].end_flush(position, jobs_[volume].job->target == DRBD_TARGET_METADATA);
@@ -153,7 +154,7 @@ void Node::job_done(unsigned volume, int result) {
 
 void Node::peer_io(const DrbdPeerIo& io) {
     Disk& disk = disks_[io.volume];
-    uint32_t write = 0;
+    uint32_t write = kNoWrite;
     world_.trace().line(host_, io.kind == DRBD_PEER_WRITE ? "peer-write" : io.kind == DRBD_PEER_READ ? "peer-read" :
                         io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
                         io.id, io.offset / 512, io.bytes / 512);
@@ -174,7 +175,8 @@ void Node::peer_io(const DrbdPeerIo& io) {
         write = disk.write_values(io.offset / 512, values_, io.fua);
     }
     peer_io_in_flight_++;
-    later(io_time(), [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position); });
+    disk_io({.volume = io.volume, .kind = DiskIo::Kind::Peer, .sector = io.offset / 512, .sectors = io.bytes / 512, .write = write},
+            [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position); });
 }
 
 void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position) {
@@ -285,7 +287,7 @@ void Node::copy(GuestRequest& r) {
 
 void Node::submit(GuestRequest& r) {
     Disk& disk = disks_[r.volume];
-    uint32_t write = 0;
+    uint32_t write = kNoWrite;
     if (r.kind == DRBD_REQUEST_READ) {
         r.read.resize(r.sectors);
     } else if (r.kind != DRBD_REQUEST_FLUSH) {
@@ -294,7 +296,10 @@ void Node::submit(GuestRequest& r) {
             values_[i] = value_of_write(r, i);
         write = disk.write_values(r.sector, values_, r.flags & DRBD_REQUEST_FUA);
     }
-    later(io_time(), [this, &r, write, position = disk.flush_position()] { submitted(r, write, position); });
+    const DiskIo::Kind kind = r.kind == DRBD_REQUEST_READ ? DiskIo::Kind::GuestRead :
+                              r.kind == DRBD_REQUEST_FLUSH ? DiskIo::Kind::GuestFlush : DiskIo::Kind::GuestWrite;
+    disk_io({.volume = r.volume, .kind = kind, .request = &r, .sector = r.sector, .sectors = r.sectors, .write = write},
+            [this, &r, write, position = disk.flush_position()] { submitted(r, write, position); });
 }
 
 void Node::submitted(GuestRequest& r, uint32_t write, Disk::FlushPosition position) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "checkers/answerable.h"
 #include "checkers/equal_images.h"
 #include "checkers/fresh_connection.h"
 #include "checkers/resync_result.h"
@@ -57,7 +58,7 @@ void World::complain(const std::string& what) {
 void World::end_disk_faults() {
     had_disk_faults_ |= options_.read_error + options_.write_error + options_.flush_error + options_.metadata_error + options_.full_disk > 0;
     options_.read_error = options_.write_error = options_.flush_error = options_.metadata_error = 0;
-    options_.slow_io = options_.stuck_io = options_.full_disk = 0;
+    options_.slow_io = options_.stuck_io = options_.full_disk = options_.hung_io = 0;
     for (auto& node : nodes_)
         for (DiskFault kind : kDiskFaults)
             node->fail_next(kind, false);
@@ -246,8 +247,7 @@ void World::check_disks(unsigned volume, View a, View b) {
     if (const std::string wrong = as_if_crashed_[volume].check(history, disks, views); !wrong.empty())
         complain(wrong);
     for (int h = 0; h < 2; h++)
-        // Not in a life as it is by default: seed 183 is a complaint that is not understood.
-        if (options_.stuck_io > 0 && !has_disk_errors_ && !direction_.is_forced(h))
+        if (!has_disk_errors_ && !direction_.is_forced(h))
             if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())
                 complain(wrong);
 }
@@ -285,6 +285,8 @@ void World::check_states() {
 
 // Every request ends within what the configuration gives.
 void World::check_bounds() {
+    for (auto& node : nodes_)
+        node->excuse_requests();
     for (int h = 0; h < 2; h++)
         if (const std::string wrong = bounds_[h].check(*nodes_[h], statuses_[h], queue_.now()); !wrong.empty())
             complain(wrong + " on " + "AB"[h]);
@@ -293,7 +295,7 @@ void World::check_bounds() {
             !node->settings_log().is_overdue(node->oldest_request(), queue_.now(), request_limit))
             continue;
         complain(std::string("liveness: a request on ") + "AB"[node->host()] + " is not done after " +
-                 std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + admin_.describe());
+                 std::to_string((queue_.now() - node->oldest_request()) / kSecond) + " s: " + node->describe_requests() + ": " + admin_.describe());
     }
 }
 
@@ -320,6 +322,20 @@ void World::on_configured(Node& node, const Settings& wanted, bool stand_alone, 
 void World::on_well() {
     if (is_acknowledged())
         guest_.on_both_have_all();
+}
+
+// What a process that is gone had begun.
+void World::on_hung_write_landed(int host, unsigned volume) {
+    if (!nodes_[host]->is_running() || nodes_[host]->running_since() == queue_.now())
+        steps_[host][volume].on_process_died(nodes_[host]->disk(volume));
+    superblock_changed_ = true;
+    next_crash_check_ = 0;
+}
+
+void World::on_peer_lost(Node& node, const char* text) {
+    if (options_.has_quiet_network)
+        if (const std::string wrong = check_answerable(nodes_[1 - node.host()].get(), text, queue_.now()); !wrong.empty())
+            complain(wrong);
 }
 
 void World::on_disk_error(int host) {

@@ -72,6 +72,8 @@ class World {
     void on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
     void on_metadata_written(Node& node, unsigned volume);
     void on_state_change(Node& node, const DrbdNotice& change);
+    void on_peer_lost(Node& node, const char* text);
+    void on_hung_write_landed(int host, unsigned volume);
     WireWatch& wire() { return wire_; }
     ResyncDirection& direction() { return direction_; }
     // P_UUIDS of this host.

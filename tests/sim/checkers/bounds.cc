@@ -23,12 +23,12 @@ std::string too_much(const char* what, uint64_t is, uint64_t most) {
 }  // namespace
 
 std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) {
-    if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_in_flight() == 0)
+    if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_due() == 0)
         drained_since_ = 0;
     else if (drained_since_ == 0)
         drained_since_ = now;
     else if (node.settings_log().is_overdue(drained_since_, now, drain_limit))
-        return "bounds: " + std::to_string(node.requests_in_flight()) + " requests of a drained node are not over after " +
+        return "bounds: " + std::to_string(node.requests_due()) + " requests of a drained node are not over after " +
                std::to_string((now - drained_since_) / kSecond) + " s";
     if (!node.is_running()) {
         left_since_ = 0;
@@ -41,7 +41,7 @@ std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) 
     if (c.peer_requests > c.peer_requests_max + 2 * DRBD_MAX_VOLUMES)
         return too_much("requests of the peer", c.peer_requests, c.peer_requests_max + 2 * DRBD_MAX_VOLUMES);
     const bool is_apart = std::strcmp(c.state, "WFConnection") == 0 || std::strcmp(c.state, "Unconnected") == 0;
-    if (!is_apart || c.peer_requests == 0 || node.peer_io_in_flight() != 0 || node.is_frozen() || node.is_drained())
+    if (!is_apart || c.peer_requests == 0 || node.peer_io_in_flight() != 0 || node.hung_since() != 0 || node.is_frozen() || node.is_drained())
         left_since_ = 0;
     else if (left_since_ == 0)
         left_since_ = now;

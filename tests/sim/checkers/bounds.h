@@ -5,9 +5,19 @@
 //     where less is configured than is there, it does not grow
 //   on a drained node the requests in flight end within drain-timeout (by default
 //     ko-count x timeout) and the time that disks and metadata need
-//   requests of a peer that is lost end when the disk has done what it has in hand
+//   requests of a peer that is lost end when the disk has done what it has in hand (they
+//     may wait for metadata that hangs, or for a write of the guest)
 // Verified: by status, and by what the node of the simulation lent to the core.
-// That every request ends at all is the world's own check (liveness).  Not
+// That every request ends at all is the world's own check (liveness).  Both pass over a
+// request while it must wait for an I/O of the own disk that hangs (Node::must_wait()):
+//   one whose own I/O hangs; any of a volume whose metadata hangs; a flush behind one
+//   a change of a range in which a write of the guest or anything of the peer hangs, or a
+//     request that waits itself; while a resync runs within the 1 MiB around that, as its
+//     locks are so long and wait in the same line (decision 0017)
+//   a change while a cold write hangs and others wait for the activity log, which is wrong
+//     (docs/SIMULATOR.md, "Known complaints"; --faults strict does not pass over it)
+//   one for which there is no room, as the others have it all
+// From the end of the I/O on its time counts anew.  Nobody else is excused.  Not
 // verified: the bounds of single queues inside the core.
 #pragma once
 

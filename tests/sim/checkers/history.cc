@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "core/base/assert.h"
-
 namespace drbd::sim {
 
 namespace {
@@ -40,7 +38,7 @@ void History::prune(List& entries) {
         return;
     std::erase_if(entries, [&](const Entry& e) {
         const bool over = e.superseded_stable != 0 && std::max(e.superseded, e.back_until) < oldest;
-        if (over && e.value != 0 && remembers_all_)
+        if (over && e.value != 0)
             forgotten_[e.value] = {.issued = e.issued, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
         return over;
     });
@@ -122,7 +120,6 @@ bool History::survived(uint64_t sector, uint64_t value) const {
 }
 
 History::Place History::place_of(uint64_t sector, uint64_t value) const {
-    DRBD_ASSERT(remembers_all_);
     const uint32_t index = lists_.get(sector);
     if (index == 0)
         return {};

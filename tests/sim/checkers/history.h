@@ -33,8 +33,7 @@ struct Written {
 
 class History {
   public:
-    // `remembers_all`: place_of() knows values that were replaced for good.
-    History(uint64_t sectors, bool remembers_all) : lists_(sectors), is_touched_(sectors / 8 + 1), remembers_all_(remembers_all) {}
+    explicit History(uint64_t sectors) : lists_(sectors), is_touched_(sectors / 8 + 1) {}
 
     uint64_t tick() { return ++clock_; }
     uint64_t clock() const { return clock_; }
@@ -63,7 +62,7 @@ class History {
     bool at_least(const Written& write, uint64_t sector, uint64_t value) const;
     // May this be what a new Primary holds?
     bool survived(uint64_t sector, uint64_t value) const;
-    // Where a value stands in the sector's history; for who remembers all.
+    // Where a value stands in the sector's history.
     struct Place {
         uint64_t issued = 0;             // of a write with a name of its own; 0: unknown
         uint64_t superseded = 0, superseded_stable = 0;  // 0: it is not
@@ -99,7 +98,6 @@ class History {
     std::vector<uint64_t> sector_of_;
     std::vector<uint64_t> touched_;
     std::vector<bool> is_touched_;
-    bool remembers_all_;
     std::unordered_map<uint64_t, Place> forgotten_;  // values of entries that were pruned, zeroes aside
     std::multiset<uint64_t> reads_;
     std::vector<Written> in_flight_;
