@@ -125,9 +125,7 @@ bool Admin::tend_hung(int h) {
         if (now < node.hung_since() + host.patience)
             return false;
         host.forced_at = now;
-        // A Primary's disk is only given up by force where that is asked for: see Options.
-        const bool may_force = !node.is_primary() || world_.options().strict_hung;
-        for (unsigned v = 0; v < world_.options().volumes && may_force; v++)
+        for (unsigned v = 0; v < world_.options().volumes; v++)
             node.detach(v, true);
         return true;
     }

@@ -308,9 +308,6 @@ void hung(Options& o, Rng& r) {
     o.pause *= 3;
 }
 
-// With hung(): also what the core is known to do wrong (docs/SIMULATOR.md, "Known complaints").
-void strict(Options& o, Rng&) { o.strict_hung = true; }
-
 // Timers that come after what came after their time, and others for nothing.
 void timers(Options& o, Rng& r) {
     if (r.chance(0.5))
@@ -376,7 +373,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
         {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies}, {kFaultSecret, secret},
-        {kFaultHung, hung}, {kFaultStrict, strict}, {kFaultTimers, timers},
+        {kFaultHung, hung}, {kFaultTimers, timers},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

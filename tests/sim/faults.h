@@ -26,7 +26,7 @@ enum FaultKind : unsigned {
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
     kFaultFull = 524288, kFaultOptions = 1048576, kFaultPolicies = 2097152, kFaultSecret = 4194304,
-    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultStrict = 33554432,
+    kFaultHung = 8388608, kFaultTimers = 16777216,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -75,7 +75,6 @@ struct Options : Settings {
     Time failover_every = 0, command_every = 0;
     unsigned commands = 0;            // which ones (bit_of()); 0: all
     bool hasty = false;               // promotes while the other is Primary
-    bool strict_hung = false;         // what is known to go wrong with disks that hang is played and asked for, too
     Time down_most = 0;               // after a death; 0: as chance has it
     Time tune_every = 0;              // options are changed
     bool policies_differ = false;     // at first: B has others than A

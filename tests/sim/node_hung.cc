@@ -90,9 +90,6 @@ bool Node::must_wait(const GuestRequest& r, const std::vector<const GuestRequest
             return true;
         if (hung.io.kind == DiskIo::Kind::GuestFlush && r.kind == DRBD_REQUEST_FLUSH)
             return true;
-        // Known, and wrong: a cold write that hangs keeps other cold writes from their transaction.
-        if (changes && hung.io.kind == DiskIo::Kind::GuestWrite && !world_.options().strict_hung && status(r.volume).al_waiting != 0)
-            return true;
         const bool holds_range = hung.io.kind == DiskIo::Kind::GuestWrite || hung.io.kind == DiskIo::Kind::Peer;
         if (changes && holds_range && overlap(r, hung.io.sector, hung.io.sectors, slack))
             return true;

@@ -14,8 +14,6 @@
 //   a change of a range in which a write of the guest or anything of the peer hangs, or a
 //     request that waits itself; while a resync runs within the 1 MiB around that, as its
 //     locks are so long and wait in the same line (decision 0017)
-//   a change while a cold write hangs and others wait for the activity log, which is wrong
-//     (docs/SIMULATOR.md, "Known complaints"; --faults strict does not pass over it)
 //   one for which there is no room, as the others have it all
 // From the end of the I/O on its time counts anew.  Nobody else is excused.  Not
 // verified: the bounds of single queues inside the core.
