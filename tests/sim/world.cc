@@ -248,7 +248,7 @@ void World::check_disks(unsigned volume, View a, View b) {
     if (const std::string wrong = as_if_crashed_[volume].check(history, disks, views); !wrong.empty())
         complain(wrong);
     // It goes through all that was ever written: seldom, but in the world where much is under way for long.
-    const bool is_asked = options_.stuck_io > 0 || crash_checks_ % kSurvivorChecksEvery == 0;
+    const bool is_asked = (options_.stuck_io > 0 || crash_checks_ % kSurvivorChecksEvery == 0) && !as_if_crashed_[volume].is_split(views);
     for (int h = 0; h < 2; h++)
         if (is_asked && !has_disk_errors_ && !direction_.is_forced(h))
             if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())

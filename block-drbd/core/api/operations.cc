@@ -149,8 +149,7 @@ bool Volume::is_last_data() const {
 }
 
 Result<uint64_t> Volume::detach(bool force) {
-    const bool at_once = force && state_.role == Role::Primary && is_attached() && is_connected() &&
-                         state_.peer_disk == DiskState::UpToDate;
+    const bool at_once = force && state_.role == Role::Primary && is_attached();
     if (at_once && operation_.kind == OperationKind::Detach && operation_.phase == OperationPhase::WaitRequests)
         return give_up_at_once(operation_.number);
     if (auto free = check_free(); !free)
@@ -179,10 +178,9 @@ Result<uint64_t> Volume::detach(bool force) {
     return number;
 }
 
-// The guest has the peer's disk to go on with, and I/O that is at the image may never come
-// back.  The peer hears at once that this disk is given up, so that its copy is in a
-// generation of its own when the guest goes on there (decision 0018);
-// the disk is gone when nothing is at the image any more.
+// I/O that is at the image may never come back.  The peer hears at once that this disk is
+// given up, so that its copy is in a generation of its own when the guest goes on there
+// (decision 0018); the disk is gone when nothing is at the image any more.
 uint64_t Volume::give_up_at_once(uint64_t number) {
     operation_.forced = operation_.at_once = true;
     lose_disk("detached by force, without a word on the disk");

@@ -75,7 +75,7 @@ AsIfCrashed::Seen& AsIfCrashed::look(const Disk& disk, int host, View view) {
 
 void AsIfCrashed::decide(Pair& pair) const {
     pair.wrong.clear();
-    pair.asks_blocks = false;
+    pair.asks_blocks = pair.is_split = false;
     const MetadataView* const metadata[2] = {pair.metadata[0].get(), pair.metadata[1].get()};
     if (!metadata[0]->valid || !metadata[1]->valid)
         return;  // nobody can attach it
@@ -88,6 +88,7 @@ void AsIfCrashed::decide(Pair& pair) const {
     turned.peer = input.self;
     const HandshakeDecision a = decide_sync(input);
     const HandshakeDecision b = decide_sync(turned);
+    pair.is_split = a.rule->verdict == SyncVerdict::SplitBrain || a.rule->verdict == SyncVerdict::SplitBrainUnsolvable;
     pair.wrong = check_plain_cases(metadata, a.refused() || b.refused(), a.direction);
     if (!pair.wrong.empty() || a.refused() || b.refused())
         return;

@@ -23,6 +23,8 @@ namespace drbd::sim {
 class AsIfCrashed {  // of one volume
   public:
     std::string check(const History& history, const Disk* const disks[2], const View views[2]);
+    // In what was looked at last, guests have written on both sides since the disks were one.
+    bool is_split(const View views[2]) const { return pairs_[views[0] == View::Stable][views[1] == View::Stable].is_split; }
 
   private:
     // What the metadata of a disk says; read again when it has changed.
@@ -34,7 +36,7 @@ class AsIfCrashed {  // of one volume
     struct Pair {
         std::shared_ptr<const MetadataView> metadata[2];
         std::string wrong;                   // what is to be said of that metadata, whatever the blocks are
-        bool asks_blocks = false;
+        bool asks_blocks = false, is_split = false;
         HandshakeDecision verdict;
         uint64_t read[2] = {0, 0};           // of each disk's list of changes
         uint64_t touched = 0;                // blocks of the history

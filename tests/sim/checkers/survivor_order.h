@@ -8,7 +8,8 @@
 // survives alone would find them; current bytes (its process dies) and stable
 // ones (it loses power).  An Inconsistent disk is passed over: nobody goes on
 // with it.  So a target that is not marked as one is found.
-// One that was promoted by force is passed over, too, until its guest begins.
+// One that was promoted by force is passed over, too, until its guest begins; and
+// both while they are split: the order of all writes is that of neither.
 // Not verified: zeroes, which carry no name, as the newer write; what a write
 // that failed left; disks that report errors; after a loss of power what a
 // host's cache had lost before, the own one or, by a resync, the other one's.
