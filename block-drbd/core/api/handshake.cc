@@ -48,8 +48,7 @@ void Volume::link_up() {
     policy_.agreed_version = link.agreement().version;
     policy_.handshake_under_way = true;
     // A disk that the guest has left, and that waits for the last I/O, is none to be compared.
-    if (state_.role == Role::Primary && is_attached() && operation_.kind == OperationKind::Detach &&
-        operation_.phase == OperationPhase::WaitRequests)
+    if (is_being_left())
         give_up_at_once(operation_.number);
     refresh_access();
 

@@ -149,8 +149,7 @@ bool Volume::is_last_data() const {
 }
 
 Result<uint64_t> Volume::detach(bool force) {
-    const bool at_once = force && state_.role == Role::Primary && is_attached();
-    if (at_once && operation_.kind == OperationKind::Detach && operation_.phase == OperationPhase::WaitRequests)
+    if (force && is_being_left() && peer_serves())
         return give_up_at_once(operation_.number);
     if (auto free = check_free(); !free)
         return free.error();
@@ -167,7 +166,7 @@ Result<uint64_t> Volume::detach(bool force) {
         begin_operation(OperationKind::Detach, ask ? OperationPhase::AskPeer : OperationPhase::WaitRequests);
     // A Primary's disk is left as a crash would leave it (spec row 104).
     operation_.forced = state_.role == Role::Primary;
-    if (at_once)
+    if (force && operation_.forced && is_attached() && peer_serves())
         return give_up_at_once(number);
     if (ask) {
         wire::StateChange change;
@@ -177,6 +176,14 @@ Result<uint64_t> Volume::detach(bool force) {
     begin_to_leave();
     return number;
 }
+
+// A Primary's disk that waits for the last I/O.
+bool Volume::is_being_left() const {
+    return state_.role == Role::Primary && is_attached() && operation_.kind == OperationKind::Detach &&
+           operation_.phase == OperationPhase::WaitRequests;
+}
+
+bool Volume::peer_serves() const { return is_connected() && state_.peer_disk == DiskState::UpToDate; }
 
 // I/O that is at the image may never come back.  The peer hears at once that this disk is
 // given up, so that its copy is in a generation of its own when the guest goes on there

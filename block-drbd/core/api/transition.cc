@@ -331,6 +331,8 @@ uint64_t Volume::next_deadline_ms() const {
 }
 
 void Volume::settle_down() {
+    if (is_being_left() && !operation_.peer_agreed && peer_serves())
+        give_up_at_once(operation_.number);  // the peer's disk is good only now
     compare_held_state();
     resync_.pump();
     note_progress();

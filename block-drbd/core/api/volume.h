@@ -302,6 +302,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Result<uint64_t> ask_peer_for(uint64_t number, const wire::StateChange& change);
     bool is_last_data() const;
     void begin_to_leave();
+    bool is_being_left() const;
+    bool peer_serves() const;
     uint64_t give_up_at_once(uint64_t number);
     void attach_succeeded();
     void new_current_uuid_is_stable();

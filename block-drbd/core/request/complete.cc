@@ -4,6 +4,8 @@
 // completes when image and peer have done what its protocol asks; it leaves the
 // tree when its place in the order is certain; it gives its extents back when
 // its epoch is confirmed; and it goes back to the pool when all that is over.
+#include <algorithm>
+
 #include "core/request/guest_io.h"
 
 namespace drbd {
@@ -155,13 +157,17 @@ bool GuestIo::place_is_certain(const Request& request) const {
     return peer.receive_acks_due + peer.write_acks_due == 0 && !peer.unsent && !peer.place_needs_confirmation;
 }
 
-// Both copies have it, stable on the peer's: the peer has cleared its bits.
+// Both copies have it, stable on the peer's: the peer has cleared its bits.  It did so
+// for each packet, so a block that lies in two of them keeps its bit on both.
 void GuestIo::clear_bits_if_earned(Request& request) {
     if (!request.peer.replicated || !request.peer.confirmed || !request.peer.may_clear || request.peer.failed ||
         !request.local_over || !request.local_ok || !holds_current(request))
         return;
-    const Sector start(request.range.start / kSectorSize);
-    disk_.bitmap.set_in_sync(start, Sector(request.range.end / kSectorSize) - start);
+    const uint64_t piece = request.peer.pieces > 1 ? request.peer.piece_bytes : request.bytes();
+    for (uint64_t at = request.range.start; at < request.range.end; at += piece) {
+        const Sector start(at / kSectorSize);
+        disk_.bitmap.set_in_sync(start, Sector(std::min(at + piece, request.range.end) / kSectorSize) - start);
+    }
 }
 
 // The guest's part is over; its owner learns the result.

@@ -79,6 +79,8 @@ struct GuestIoCounters {
 
 class GuestIo {
   public:
+    static constexpr uint64_t kColdPatienceMs = 100;  // of wants_transaction()
+
     GuestIo(RequestPool& pool, Disk& disk, GuestIoListener& listener, TransferLog& log, Link& link,
             BufferReturn& buffers, unsigned volume)
         : pool_(pool), disk_(disk), listener_(listener), log_(log), link_(link), buffers_(buffers),
@@ -210,7 +212,6 @@ class GuestIo {
   private:
     // docs/decisions/0003: how many must wait for each one at the image.
     static constexpr unsigned kColdWritesToWaitFor = 8;
-    static constexpr uint64_t kColdPatienceMs = 100;
 
     // What a write becomes on the wire.
     struct Shape {

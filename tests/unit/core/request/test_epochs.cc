@@ -270,6 +270,25 @@ TEST_F(Clearing, WholeBlocksAndNotBeforeTheEpochIsConfirmed) {
     EXPECT_TRUE(w.volume().bit(12288));
 }
 
+// The peer has seen two packets, none of which covers the block (seed 16006209).
+TEST(ClearingByPieces, NotABlockThatLiesInTwoPackets) {
+    RequestWorld w(ReplicationProtocol::C, {90, {0}});
+    w.io().set_peer_bio_max(8192);
+    w.change([](Access& a) { a.may_set_in_sync = true; });
+    w.volume().disk.bitmap.set_all_out_of_sync();
+    GuestWrite& g = w.write(512, 24 * kKiB);
+    w.local_done(g);
+    const std::vector<Sent> sent = w.take();
+    ASSERT_EQ(sent.size(), 3u);
+    for (const Sent& packet : sent)
+        w.ack(packet, Packet::RsWriteAck);
+    EXPECT_EQ(g.result, 0);
+    w.log.close_epoch();
+    w.confirm(w.take().at(0));
+    for (uint64_t block = 0; block < 7; block++)
+        EXPECT_EQ(w.volume().bit(block * 4096), block % 2 == 0) << block;
+}
+
 TEST_F(Clearing, NotForAPlainAcknowledgement) {
     w.ack(begun(0), Packet::WriteAck);
     end();
