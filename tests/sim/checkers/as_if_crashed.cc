@@ -88,7 +88,9 @@ void AsIfCrashed::decide(Pair& pair) const {
     turned.peer = input.self;
     const HandshakeDecision a = decide_sync(input);
     const HandshakeDecision b = decide_sync(turned);
-    pair.is_split = a.rule->verdict == SyncVerdict::SplitBrain || a.rule->verdict == SyncVerdict::SplitBrainUnsolvable;
+    // Unrelated: apart for so long that no history reaches back.
+    const SyncVerdict verdict = a.rule->verdict;
+    pair.is_split = verdict == SyncVerdict::SplitBrain || verdict == SyncVerdict::SplitBrainUnsolvable || verdict == SyncVerdict::Unrelated;
     pair.wrong = check_plain_cases(metadata, a.refused() || b.refused(), a.direction);
     if (!pair.wrong.empty() || a.refused() || b.refused())
         return;
