@@ -2,11 +2,14 @@
 """Coming back: resync both ways by the bitmap, with a guest writing through it;
 SIGKILL of either side; invalidate, new generations, split brain and its ends."""
 
+import pathlib
+
 import pytest
 
 from blockdrbd import OperationFailed, QmpError, RecordingWriter
 from blockdrbd.daemon import wait_for
 from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE
+from blockdrbd.nbdkit import SwitchedDisk
 from stack import BLOCK, MIB, pattern
 
 pytestmark = pytest.mark.storage_daemon
@@ -308,3 +311,46 @@ def test_unrelated_data(two):
         node.start()
     wait_for(lambda: any(n.status()["connection"] == "StandAlone" for n in (pair.a, pair.b)), "refused")
     assert "nrelated" in pair.a.reason() + pair.b.reason()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["at-once", "after-one-that-waits"])
+def test_force_gets_out_of_a_disk_that_hangs(two, workspace, asked):
+    """Decision 0018: the guest goes on by the peer's copy while an I/O hangs on the own disk."""
+    pair = two(external=True).ready()
+    image = pathlib.Path(pair.a.images[0])
+    pair.a.kill()
+    with SwitchedDisk(workspace, image.stem, 0) as disk:
+        pair.a.file_node = lambda volume: disk.node(f"image{volume}")
+        pair.a.start()
+        pair.synced()
+        pair.a.primary()
+        guest, done = pair.a.guest(), []
+        guest.pwrite(pattern(1), 0)
+        disk.pause()
+        guest.submit("write", BLOCK, pattern(2), done=done.append)
+        pair.a.wait(lambda: pair.a.volume()["io"]["writes-in-flight"] == 1, "a write hangs")
+        waits = pair.a.qmp.command("drbd-detach", node_name="d0")["operation"] if asked else None
+
+        def forced():
+            try:
+                return pair.a.qmp.command("drbd-detach", node_name="d0", force=True)["operation"]
+            except QmpError:
+                return None  # the peer is being asked still
+
+        operation = pair.a.wait(forced, "force is taken")
+        assert waits in (None, operation)
+        pair.a.wait_state("Connected", "Failed", "UpToDate")
+        guest.submit("write", 2 * BLOCK, pattern(3), done=lambda error: done.append(("second", error)))
+        wait_for(lambda: guest.poll() or done, "the guest goes on")
+        assert done == [("second", 0)]
+        assert pair.a.volume()["disk"] == "Failed"
+        disk.resume()
+        pair.a.wait_event("DRBD_OPERATION_COMPLETED", lambda data: data["operation"] == operation and data["success"])
+        assert pair.a.volume()["disk"] == "Diskless"
+        guest.drain()
+        assert sorted(map(str, done)) == ["('second', 0)", "0"]
+        assert guest.pread(BLOCK, BLOCK) == pattern(2)
+        pair.a.kill()
+        pair.a.file_node = None
+    pair.a.start()
+    pair.settle_equal()
