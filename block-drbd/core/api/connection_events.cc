@@ -209,6 +209,9 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
         link.drop(ConnectionState::Timeout, "the peer did not answer a change of state within %llu ms",
                   static_cast<unsigned long long>(std::max(give_up_ms, timeout_ms)));
 
+    if (now_ms >= role_deadline_ms())
+        go_on_with_role();
+
     bool waits = false;
     for (const auto& volume : volumes_)
         waits |= volume && volume->is_drained() && volume->io().in_flight() > 0;
@@ -246,7 +249,7 @@ uint64_t DrbdResource::deadline_ms() const {
         return losing_peer_ ? 0 : deadline;
     const DrbdNetConfig& config = connection_.config();
     const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
-    deadline = std::min(deadline, log_.next_deadline_ms());
+    deadline = std::min({deadline, log_.next_deadline_ms(), role_deadline_ms()});
     if (handshake_since_ms_ != kNotTimed)
         deadline = std::min(deadline, handshake_since_ms_ + timeout_ms);
     if (config.ko_count != 0) {
@@ -313,6 +316,8 @@ void DrbdResource::settle() {
         if (volume)
             volume->settle_down();
     answer_when_recorded();
+    if (change_.phase == RolePhase::PeerDemotion)
+        go_on_with_role();
     if (ending_.number != 0 && !ending_.is_asked && asked_.question == Question::None)
         ask_for_end();
     connection_.pump();

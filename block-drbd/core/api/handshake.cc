@@ -476,6 +476,7 @@ HandshakeDecision Volume::decide(const State& announced, DiskState real) {
                   .disk = real};
     input.self_negotiating = state_.disk == DiskState::Negotiating;
     input.peer_negotiating = announced.disk == DiskState::Negotiating;
+    input.exposed_uuid = exposed_uuid_;
     input.resolve_conflicts = link.resolve_conflicts();
     input.agreed_version = link.agreement().version;
     input.has_write_same = link.agreement().features.has(wire::Feature::WriteSame);

@@ -220,6 +220,16 @@ void Volume::attach_succeeded() {
         operation_failed(Error::of(ErrorCode::Refused, "the resource changed its role meanwhile: attach again"));
         return;
     }
+    const bool other_seen = exposed_elsewhere_ && !same_generation(exposed_uuid_, disk_.uuids.current);
+    const bool announce = is_connected() || policy_.handshake_under_way;
+    // The attach was allowed because the peer served the guest (attach.h, Terms): it has left.
+    if (primary && !announce &&
+        (other_seen || peer_has_newer_ || attach_.disk_state() != DiskState::UpToDate)) {
+        operation_failed(Error::of(ErrorCode::Refused,
+                                   "the peer, whose disk the guest used, was lost meanwhile, and the disk is not what "
+                                   "the guest has seen last: connect to the peer, then attach"));
+        return;
+    }
     size_ = disk_.size;
     if (attach_.remark()[0] != '\0')
         owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
@@ -229,14 +239,12 @@ void Volume::attach_succeeded() {
     wanted.role = operation_.role;
     intended_disk_ = attach_.disk_state();
     const char* why = attach_.why();
-    const bool other_seen = exposed_elsewhere_ && !same_generation(exposed_uuid_, disk_.uuids.current);
     if ((other_seen || peer_has_newer_) && intended_disk_ > DiskState::Outdated) {
         intended_disk_ = DiskState::Outdated;
         why = "the peer went on without this disk: it has newer data";
     }
     exposed_elsewhere_ = peer_has_newer_ = false;
     wanted.disk = intended_disk_;
-    const bool announce = is_connected() || policy_.handshake_under_way;
     if (announce) {
         wanted.disk = DiskState::Negotiating;  // spec 4.6
         negotiating_since_ms_ = owner_.now_ms();

@@ -128,11 +128,13 @@ struct DrbdResource final : private drbd::VolumeOwner,
     void end_connection(bool told);
 
     // role_change.cc
-    enum class RolePhase : uint8_t { None, Handshake, Ping, AskPeer, Record };
+    enum class RolePhase : uint8_t { None, Handshake, Ping, PeerDemotion, AskPeer, Record };
     void take_role(drbd::Role role, const char* reason, uint64_t operation);
     drbd::Result<void> check_role(unsigned volume, drbd::Role role, bool force) const;
     drbd::Result<void> check_roles(drbd::Role role, bool force) const;
     void go_on_with_role();
+    bool peer_keeps_role_from_us() const;
+    uint64_t role_deadline_ms() const;
     void ask_next_volume();
     void role_answered(drbd::StateCode code);
     void role_link_lost();
@@ -173,6 +175,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
         drbd::Role role = drbd::Role::Secondary;
         RolePhase phase = RolePhase::None;
         bool force = false;
+        uint64_t peer_primary_since_ms = kNotTimed;  // it is, or was, given a moment
         unsigned volume = 0;       // AskPeer: the one the peer is asked for
         unsigned waiting = 0;      // Record: volumes that have not answered
         bool withdrawing = false;  // a volume failed; the others take it back

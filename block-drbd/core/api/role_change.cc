@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The change of the role: all volumes or none (resource.h, spec 5.8).  A
 // promotion first makes sure that a peer that seems connected is alive (a ping),
-// then asks it for every volume, then has the role recorded on every disk, and
-// only then takes it.  If the peer is lost over it, what is allowed without it
+// gives it a moment if it is Primary still, then asks it for every volume, then
+// has the role recorded on every disk, and only then takes it.  If the peer is lost over it, what is allowed without it
 // counts.  If one disk fails, the others take their record back.
 #include <cstdio>
 
@@ -65,18 +65,44 @@ void DrbdResource::go_on_with_role() {
         return;
     case RolePhase::Ping:  // it is alive
         if (auto allowed = check_roles(change_.role, change_.force); !allowed) {
-            fail_role(allowed.error().text);
+            if (change_.peer_primary_since_ms == kNotTimed && peer_keeps_role_from_us()) {
+                change_.peer_primary_since_ms = now_ms();
+                change_.phase = RolePhase::PeerDemotion;
+            } else {
+                fail_role(allowed.error().text);
+            }
             return;
         }
         change_.phase = RolePhase::AskPeer;
         change_.volume = 0;
         ask_next_volume();
         return;
+    case RolePhase::PeerDemotion:
+        if (peer_keeps_role_from_us() && now_ms() < role_deadline_ms())
+            return;
+        change_.phase = RolePhase::Handshake;  // once more, from the ping on
+        go_on_with_role();
+        return;
     case RolePhase::None:
     case RolePhase::AskPeer:
     case RolePhase::Record:
         return;
     }
+}
+
+bool DrbdResource::peer_keeps_role_from_us() const {
+    for (const auto& volume : volumes_)
+        if (volume && volume->may_change_role(change_.role, change_.force).code == StateCode::TwoPrimaries)
+            return true;
+    return false;
+}
+
+// A demotion that is over on the peer may still be on its way here: the promotion that
+// follows it waits for that as long as the kernel's does (spec 5.8).
+uint64_t DrbdResource::role_deadline_ms() const {
+    if (change_.phase != RolePhase::PeerDemotion)
+        return kNotTimed;
+    return change_.peer_primary_since_ms + (uint64_t{connection_.config().ping_timeout} + 1) * 100;
 }
 
 void DrbdResource::ask_next_volume() {

@@ -155,6 +155,16 @@ void check_direction(Decision& d, const Input& in) {
                d.rule->number, d.rule->text, own, peers, name_of(in.self.disk));
         return;
     }
+    // Its guest lived on the peer's data (decision 0026).
+    if (d.direction == Direction::Source && in.self_negotiating && in.self.role == Role::Primary &&
+        in.exposed_uuid != 0 && !same_generation(in.exposed_uuid, own)) {
+        refuse(d, in, Refusal::SourceUnknownToGuest,
+               "the guest of this Primary has seen the data generation %016" PRIX64 ", and the disk that comes, with "
+               "%016" PRIX64 ", would become the source of a resync under it (rule %u: %s; peer's generation "
+               "%016" PRIX64 "); stop the guest and make this node Secondary, then attach",
+               in.exposed_uuid, own, d.rule->number, d.rule->text, peers);
+        return;
+    }
     const bool is_primary = in.self.role == Role::Primary && !d.demote_self;
     if (d.direction != Direction::Target || !is_primary || in.self_negotiating ||
         in.self.disk < DiskState::Consistent || in.role_conflict == RoleConflict::Violently)

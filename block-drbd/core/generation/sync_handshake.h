@@ -35,6 +35,7 @@ struct HandshakeInput {
     HandshakeNode peer;
     bool self_negotiating = false;   // own disk is being attached, and is not what it is meant to be
     bool peer_negotiating = false;   // the peer's is
+    uint64_t exposed_uuid = 0;       // the generation that this Primary's guest has seen last; 0: none
     bool resolve_conflicts = false;  // RC-flag (spec 1.3)
     unsigned agreed_version = 101;
     bool has_write_same = true;
@@ -51,7 +52,8 @@ DiskState disk_meant(DiskState announced, bool will_be_inconsistent);
 enum class SyncAmount : uint8_t { Bitmap, Full };
 
 enum class Refusal : uint8_t {
-    None, Unrelated, NeedsNewerPeer, Crossed, SplitBrain, SourceInconsistent, TargetIsPrimary, DryRun,
+    None, Unrelated, NeedsNewerPeer, Crossed, SplitBrain, SourceInconsistent, SourceUnknownToGuest, TargetIsPrimary,
+    DryRun,
 };
 
 enum class Handler : uint8_t { InitialSplitBrain, SplitBrain, PriLost, PriLostAfterSplitBrain };

@@ -177,6 +177,23 @@ TEST(SyncHandshake, NoPolicyDecidesForADiskThatComesToAPrimary) {
     }
 }
 
+TEST(SyncHandshake, ADiskThatTheGuestHasNotSeenIsNoSourceUnderIt) {
+    HandshakeInput in = input(kBehind, kAhead);
+    in.peer.disk = DiskState::Inconsistent;
+    in.self_negotiating = true;
+    in.exposed_uuid = in.peer.uuids.current;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "nobody is Primary";
+    in.self.role = Role::Primary;
+    EXPECT_EQ(decide_sync(in).refusal, Refusal::SourceUnknownToGuest);
+    in.exposed_uuid = in.self.uuids.current ^ 1;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "bit 0 is the role";
+    in.exposed_uuid = 0;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "the guest has seen nothing yet";
+    in.exposed_uuid = in.peer.uuids.current;
+    in.peer.disk = DiskState::UpToDate;
+    EXPECT_EQ(decide_sync(in).direction, Direction::Target) << "and it may follow what the guest has seen";
+}
+
 TEST(SyncHandshake, DiscardMyDataMeansNothingWithoutSplitBrain) {
     HandshakeInput in = input(kAhead, kBehind);
     in.self.discard_my_data = true;
