@@ -146,10 +146,17 @@ def pattern(seed: int, length: int = BLOCK) -> bytes:
     return (unit * (length // len(unit) + 1))[:length]
 
 
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processors: it does not grow while others keep it from running."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident_bytes(pid: int) -> int:
     with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-__all__ = ["BLOCK", "IMAGE_BYTES", "MIB", "Stack", "pattern", "qdrbdmeta", "qemu_img",
+__all__ = ["BLOCK", "IMAGE_BYTES", "MIB", "Stack", "pattern", "processor_seconds", "qdrbdmeta", "qemu_img",
            "resident_bytes"]
