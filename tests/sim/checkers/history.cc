@@ -52,19 +52,25 @@ void History::begin_write(const Written& write) {
 
 void History::end_write(Written& write, bool success) {
     write.ended = tick();
-    std::erase_if(in_flight_, [&](const Written& w) { return w.write_id == write.write_id; });
+    bool was_lost = false;
+    std::erase_if(in_flight_, [&](const Written& w) {
+        const bool is_it = w.write_id == write.write_id;
+        was_lost |= is_it && w.issued < only_copy_lost_;
+        return is_it;
+    });
     for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
         for (Entry& e : list(s)) {
             if (e.write_id == write.write_id)
                 e.ended = write.ended;
             else if (success && e.ended != 0 && e.ended < write.issued && e.superseded == 0)
-                e.superseded = write.ended, e.successor_issued = write.issued;
+                e.superseded = write.ended, e.successor_issued = write.issued, e.back_until = was_lost ? kStill : 0;
             else if (success && e.ended < write.issued && e.back_until == kStill)
                 e.back_until = write.ended;
         }
 }
 
 void History::only_copy_lost() {
+    only_copy_lost_ = tick();
     for (List& entries : all_)
         for (Entry& e : entries)
             if (e.superseded != 0 && e.superseded_stable == 0)

@@ -49,7 +49,8 @@ class History {
     void guest_died();
     void power_lost(int host) { power_lost_[host] = tick(); }
     // The only good copy lost what was not flushed, and the guest goes on: it may
-    // find what was there before, and hears of it by a flush that fails.
+    // find what was there before, and hears of it by a flush that fails.  A write that
+    // is under way may have been there, and complete by the handover's timeout.
     void only_copy_lost();
     // Did this host lose what was not flushed since then?
     bool has_lost_since(int host, uint64_t begin) const { return power_lost_[host] > begin; }
@@ -103,6 +104,7 @@ class History {
     std::vector<Written> in_flight_;
     uint64_t clock_ = 10;
     uint64_t power_lost_[2] = {0, 0};
+    uint64_t only_copy_lost_ = 0;
     uint64_t stint_began_ = 0;
     bool base_is_stable_ = true;
 };
