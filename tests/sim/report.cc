@@ -10,7 +10,7 @@
 #include "commit.h"
 
 #ifdef DRBD_SIM_COVERAGE
-extern "C" void __gcov_dump(void);
+extern "C" int __llvm_profile_write_file(void);
 #endif
 
 namespace drbd::sim {
@@ -55,7 +55,7 @@ void report_failure(const std::string& life, const std::string& complaint) {
 void leave_child(int status) {
     std::fflush(stdout);
 #ifdef DRBD_SIM_COVERAGE
-    __gcov_dump();
+    __llvm_profile_write_file();
 #endif
     _exit(status);
 }
