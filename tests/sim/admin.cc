@@ -351,10 +351,11 @@ Command Admin::wanted_command(Command drawn) const {
 void Admin::command() {
     if (!ever_well_)
         return;
+    hurry();
     const int h = static_cast<int>(random_.below(2));
     Node& node = world_.node(h);
     const unsigned v = static_cast<unsigned>(random_.below(world_.options().volumes));
-    if (!node.is_running() || node.is_frozen() || node.has_pending_operation())
+    if (!node.is_running() || node.is_frozen() || (node.has_pending_operation() && !world_.options().bursts))
         return;
     const Time soon = world_.queue().now() + random_.exponential(3 * kSecond);
     gave_commands_ = true;
@@ -388,6 +389,16 @@ void Admin::command() {
         break;
     case Command::NewCurrentUuid: node.new_current_uuid(v, false); break;
     }
+}
+
+// In a world of bursts a command seldom comes alone.
+void Admin::hurry() {
+    if (!world_.options().bursts || !random_.chance(0.6))
+        return;
+    world_.queue().after(1 + random_.exponential(3 * kMillisecond), [this] {
+        if (!world_.is_over() && !repairing_ && world_.decisions().next(Source::Command, random_))
+            command();
+    });
 }
 
 bool Admin::all_is_well() const {

@@ -65,6 +65,7 @@ class Admin {
     void meet_anew();
     void fail_over();
     void command();
+    void hurry();
     Command wanted_command(Command drawn) const;
     bool are_reachable() const;
     bool is_up_to_date(int host) const;

@@ -318,6 +318,13 @@ void timers(Options& o, Rng& r) {
     o.idle_timer_every = r.chance(0.7) ? r.between(kMillisecond, 300 * kMillisecond) : 0;
 }
 
+// Several at the commands, hooks and people: the next one comes while the last is at work.
+void bursts(Options& o, Rng& r) {
+    o.bursts = true;
+    o.hasty = r.chance(0.5);
+    o.command_every = r.between(300 * kMillisecond, 3 * kSecond);
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -373,7 +380,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
         {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies}, {kFaultSecret, secret},
-        {kFaultHung, hung}, {kFaultTimers, timers},
+        {kFaultHung, hung}, {kFaultTimers, timers}, {kFaultBursts, bursts},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

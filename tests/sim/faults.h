@@ -26,7 +26,7 @@ enum FaultKind : unsigned {
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
     kFaultFull = 524288, kFaultOptions = 1048576, kFaultPolicies = 2097152, kFaultSecret = 4194304,
-    kFaultHung = 8388608, kFaultTimers = 16777216,
+    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultBursts = 33554432,
 };
 
 // What the administrator does at random; chance draws one of kCommands.
@@ -73,6 +73,7 @@ struct Options : Settings {
     Time kill_every = 0, power_every = 0, freeze_every = 0, cut_every = 0, stall_every = 0, partition_every = 0;
     double both_at_once = 0.05;
     Time failover_every = 0, command_every = 0;
+    bool bursts = false;  // the administrator waits for no command to end before the next
     unsigned commands = 0;            // which ones (bit_of()); 0: all
     bool hasty = false;               // promotes while the other is Primary
     Time down_most = 0;               // after a death; 0: as chance has it

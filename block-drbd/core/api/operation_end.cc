@@ -69,6 +69,12 @@ void Volume::start_settling() {
             end_operation({});  // no disk to say so, and no write at the peer any more
             return;
         }
+        if (target.role == Role::Primary && !operation_.forced &&
+            may_change_role(Role::Primary, false).code == StateCode::NoUpToDateDisk) {
+            end_operation(Error::of(ErrorCode::Refused, "the disk is %s since a write received from the peer failed",
+                                    name_of(state_.disk)));
+            return;
+        }
         io_.want_generation(false);  // if one is needed, it is made here
         if (target.role == Role::Primary) {
             // Spec 5.8: writes of this Primary will not reach the peer, so they

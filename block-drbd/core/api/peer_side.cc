@@ -54,6 +54,18 @@ void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t 
     const bool write = kind != DRBD_REQUEST_READ;
     on_disk_error(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes,
                   write && error == -ENOSPC ? -EIO : error);
+    if (write && !is_connected() && is_attached() && state_.disk > DiskState::Inconsistent)
+        lack_what_peer_wrote();
+}
+
+// A write of a peer that is gone: no refusal reaches it, and it may count on this copy.
+// The state must say what the copy lacks, and what was received after it is not written.
+void Volume::lack_what_peer_wrote() {
+    State wanted = state_;
+    wanted.disk = DiskState::Inconsistent;
+    change_state(ChangeKind::Hard, wanted, "a write received from the peer failed after the connection was lost", 0);
+    want_superblock();
+    owner_.peer_io().disk_lost(number_);
 }
 
 void Volume::count_received(uint64_t bytes) {

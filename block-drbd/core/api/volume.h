@@ -223,6 +223,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void set_in_sync(Sector start, Bytes length) override;
     bool want_bits_stable(Sector start, Bytes length) override;
     void on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) override;
+    void lack_what_peer_wrote();
     void count_received(uint64_t bytes) override;
     void count_peer_read() override { peer_reads_++; }
 
