@@ -65,6 +65,14 @@ void drbd_connect_when_ready(DrbdObject *obj)
     ready = obj->net.configured && status.nr_attached == status.nr_volumes;
     if (ready) {
         qatomic_set(&obj->net.auto_connect, false);
+        /* A volume that was opened anew joins the connection of the others. */
+        ready = !strcmp(status.connection, "StandAlone");
+    }
+    if (ready) {
+        DrbdConnectionStatus before;
+
+        drbd_connection_status(obj->core, &before);
+        obj->net.times_before = before.times_connected;
         operation = drbd_on_connect(obj->core, false, error);
     }
     drbd_unlock(obj);
@@ -79,16 +87,42 @@ static void drbd_wait_timeout(void *opaque)
     *(bool *)opaque = true;
 }
 
+/*
+ * The peer was met since the resource began to connect, and refused or was
+ * refused, by either node: it lives, and may be Primary.
+ */
+static bool drbd_was_refused(DrbdObject *obj, Error **errp)
+{
+    DrbdConnectionStatus status;
+
+    WITH_QEMU_LOCK_GUARD(&obj->lock) {
+        drbd_connection_status(obj->core, &status);
+    }
+    if (!status.reason[0] || (strcmp(status.state, "StandAlone") &&
+                              (status.times_connected == obj->net.times_before ||
+                               !drbd_peer_may_come(obj)))) {
+        return false;
+    }
+    error_setg(errp, "Resource '%s' does not become Primary: its peer is there, "
+               "and they do not come together (%s); mend that, or open the node "
+               "without role=primary and use drbd-set-role", obj->id,
+               status.reason);
+    return true;
+}
+
 /* At most wfc-timeout, until the peer is there or will not come.  Polls. */
-void drbd_connect_wait(DrbdObject *obj)
+bool drbd_connect_wait(DrbdObject *obj, Error **errp)
 {
     uint64_t timeout_ms = obj->net.options.wfc_timeout * 1000ull;
     bool over = false;
     QEMUTimer timer;
 
     GLOBAL_STATE_CODE();
-    if (!timeout_ms || !drbd_peer_may_come(obj)) {
-        return;
+    if (!timeout_ms) {
+        return true;
+    }
+    if (!drbd_peer_may_come(obj)) {
+        return !drbd_was_refused(obj, errp);
     }
     trace_drbd_connect_wait(obj->id, timeout_ms);
     aio_timer_init(qemu_get_aio_context(), &timer, QEMU_CLOCK_REALTIME,
@@ -97,6 +131,7 @@ void drbd_connect_wait(DrbdObject *obj)
     /* A change of the state comes with a notice, which runs in this loop. */
     AIO_WAIT_WHILE_UNLOCKED(NULL, !over && drbd_peer_may_come(obj));
     timer_del(&timer);
+    return !drbd_was_refused(obj, errp);
 }
 
 /* -------------------------------------------------------------- the end */

@@ -134,6 +134,7 @@ typedef struct DrbdNet {
     size_t secret_bytes;            /* lock */
     bool configured;                /* lock; the core knows the options */
     bool auto_connect;              /* atomic; still to be done */
+    uint64_t times_before;          /* lock; connected so often before it began */
 } DrbdNet;
 
 /* ------------------------------------------------------------ drbd-net.c */
@@ -218,8 +219,8 @@ void drbd_net_peer_io(DrbdObject *obj);
 
 /* Main thread, unless noted. */
 void drbd_connect_when_ready(DrbdObject *obj);
-/* At most wfc-timeout for the peer.  Polls. */
-void drbd_connect_wait(DrbdObject *obj);
+/* At most wfc-timeout for the peer; false if it refuses.  Polls. */
+bool drbd_connect_wait(DrbdObject *obj, Error **errp);
 /* A node is about to close.  Polls. */
 void drbd_connect_end(DrbdObject *obj);
 bool drbd_yank_add(struct BDRVDrbdState *s, Error **errp);

@@ -112,7 +112,9 @@ static bool drbd_open_promote(BDRVDrbdState *s, Error **errp)
         return true;
     }
     drbd_unlock(obj);
-    drbd_connect_wait(obj);
+    if (!drbd_connect_wait(obj, errp)) {
+        return false;
+    }
 
     drbd_lock(obj);
     operation = drbd_on_set_role(obj->core, true, false, wait.error);

@@ -207,3 +207,45 @@ def test_a_busy_address_is_an_error(two):
         return
     pair.b.wait_connection("StandAlone")
     assert pair.a.here[0] in pair.b.reason()
+
+
+def test_a_volume_that_is_added_again_joins_the_connection(two):
+    """Of a Primary that is connected by another volume: no handshake is left open."""
+    pair = two(volumes=2).ready()
+    pair.a.guest(0).pwrite(pattern(1), 0)
+    pair.a.qmp.command("blockdev-del", node_name="d1")
+    pair.a.qmp.command("blockdev-del", node_name="image1")
+    pair.b.wait_state("Connected", "UpToDate", "Diskless", volume=1)
+    times = pair.a.peer()["times-connected"]
+    pair.a.add_volume(1)
+    pair.a.wait_synced()
+    pair.b.wait_synced()
+    assert pair.a.peer()["times-connected"] == times, "nobody else was disturbed"
+    pair.a.guest(1).pwrite(pattern(2), 0)
+    pair.settle_equal()
+    with pytest.raises((OperationFailed, QmpError), match="Connected already"):
+        pair.a.connect()
+
+
+@pytest.mark.parametrize("options", [{"protocol": "A"}, {"after-sb-0pri": "discard-zero-changes"}])
+def test_wfc_timeout_promotes_nobody_beside_a_peer_that_refuses(two, options):
+    """It was met, so it lives, and is Primary."""
+    pair = two().ready()
+    pair.a.guest().pwrite(pattern(1), 0)
+    pair.b.kill()
+    pair.a.wait_lost()
+    pair.b.options.update({"wfc-timeout": 20, **options})
+    pair.b.start(nodes=False)
+    with pytest.raises(QmpError, match="does not become Primary: its peer is there"):
+        pair.b.add_volume(role="primary")
+    assert pair.b.status()["role"] == "secondary"
+
+
+def test_why_a_peer_is_not_reached_is_told(two):
+    pair = two().create()
+    pair.a.start()
+    pair.a.wait(lambda: "the peer is not reached" in pair.a.reason(), "a reason")
+    assert "refused" in pair.a.reason()
+    pair.b.start()
+    pair.connected()
+    assert pair.a.reason() == ""

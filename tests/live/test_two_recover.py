@@ -354,3 +354,24 @@ def test_force_gets_out_of_a_disk_that_hangs(two, workspace, asked):
         pair.a.file_node = None
     pair.a.start()
     pair.settle_equal()
+
+
+def test_an_interrupted_invalidate_goes_on_where_it_was(two):
+    """By the bitmap, not in full; and who it was that stopped, with what was left, is told."""
+    pair = two(link=True, size=64 * MIB).ready()
+    guest = pair.a.guest()
+    for number in range(64):
+        guest.pwrite(pattern(number, MIB), number * MIB % (60 * MIB))
+    guest.flush()
+    pair.link.delay_s = 0.03
+    pair.b.run("drbd-invalidate", node_name="d0")
+    pair.b.wait(lambda: pair.b.state()[0] == "SyncTarget" and 0 < pair.b.volume()["out-of-sync"] < 40 * MIB, "half")
+    pair.b.quit()
+    aborted = pair.a.wait_event("DRBD_RESYNC", lambda data: data["phase"] == "aborted")
+    assert aborted["side"] == "source" and aborted["left"] > 0
+    pair.a.wait_lost()
+    pair.b.start()
+    started = pair.a.wait_event("DRBD_RESYNC", lambda data: data["phase"] == "started" and data["left"] < 60 * MIB)
+    assert "by bitmap" in started["reason"]
+    pair.link.delay_s = 0
+    pair.settle_equal()

@@ -107,7 +107,7 @@ void Volume::after_change(const State& before, const char* reason) {
     if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected())
         owner_.transfer_log().peer_disk_lost(number_);
     if (is_resync(before.connection) && !is_resync(now.connection))
-        left_resync(reason);
+        left_resync(before, reason);
     if (is_connected() && link_is_up())
         tell_peer(before);
     if (now.connection != before.connection)
@@ -148,7 +148,7 @@ void Volume::after_connection_change() {
                                              : wire::RunLengths::On;
     switch (state_.connection) {
     case WFBitMapS:
-        target_may_be_done_ = peer_has_generation();
+        target_may_not_know();
         resync_.begin_bitmap(Direction::Source, run_lengths);
         return;
     case WFBitMapT:
@@ -156,7 +156,7 @@ void Volume::after_connection_change() {
         resync_.begin_bitmap(Direction::Target, run_lengths);
         return;
     case StartingSyncS:
-        target_may_be_done_ = peer_has_generation();
+        target_may_not_know();
         disk_.bitmap.set_all_out_of_sync();
         begin_transition(Transition::BecomeSource);
         return;
@@ -170,13 +170,17 @@ void Volume::after_connection_change() {
 }
 
 // Aborted: what was done stays done, the rest follows when the nodes meet again.
-void Volume::left_resync(const char* reason) {
+void Volume::left_resync(const State& before, const char* reason) {
     if (finishing_)
         return;
     waits_for_ping_ = false;
     forget_start();
     transition_of_ = 0;  // what is at the disk yet begins no other resync of this connection
-    notify_resync(DRBD_RESYNC_ABORTED, reason);
+    ResyncProgress progress;  // with the link it has stopped already
+    progress.source = is_source(before.connection);
+    progress.left_blocks = disk_.bitmap.count();
+    progress.total_blocks = before.connection >= SyncSource ? resync_.total_blocks() : progress.left_blocks;
+    notify_resync(DRBD_RESYNC_ABORTED, progress, reason);
     resync_.abort();
     bits_due_ |= is_attached();
 }

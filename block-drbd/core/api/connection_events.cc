@@ -35,7 +35,7 @@ Result<uint64_t> DrbdResource::connect(bool discard_my_data) {
         return Error::of(ErrorCode::Invalid, "connect is refused: resource '%s' has no addresses (local and peer)", name_);
     if (connection_.phase() != ConnectionState::StandAlone)
         return Error::of(ErrorCode::Refused, "connect is refused: the resource is %s already",
-                         name_of(connection_.phase()));
+                         name_of(connection_state()));
     if (discard_my_data && role_ == Role::Primary)
         return Error::of(ErrorCode::Refused, "connect with discard-my-data is refused: this node is Primary and its data "
                                              "is in use; make it Secondary first");
@@ -85,10 +85,16 @@ void DrbdResource::on_connection_lost(ConnectionState how, const char* reason) {
         end_connection(false);
 }
 
+int DrbdResource::volume_in_handshake() const {
+    for (unsigned i = 0; i < nr_volumes_; i++)
+        if (volumes_[i] && volumes_[i]->in_handshake())
+            return static_cast<int>(i);
+    return -1;
+}
+
 void DrbdResource::on_handshake_over(unsigned) {
-    for (const auto& volume : volumes_)
-        if (volume && volume->in_handshake())
-            return;
+    if (volume_in_handshake() >= 0)
+        return;
     handshake_since_ms_ = kNotTimed;
     connection_.clear_discard_my_data();
     go_on_with_role();
@@ -196,8 +202,10 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
     const DrbdNetConfig& config = connection_.config();
     const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
     if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + timeout_ms)
-        link.drop(ConnectionState::NetworkFailure, "the peer did not tell the state of its disks within %u.%u s",
-                  config.timeout / 10, config.timeout % 10);
+        link.drop(ConnectionState::NetworkFailure,
+                  "volume %d: the peer did not tell the state of its disk within %u.%u s: see there whether it has that "
+                  "volume, and whether it is open",
+                  volume_in_handshake(), config.timeout / 10, config.timeout % 10);
     const uint64_t give_up_ms = config.ko_count * timeout_ms;
     if (config.ko_count != 0) {
         const uint64_t oldest = log_.oldest_unanswered_ms();

@@ -160,7 +160,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
 // connection ends, however it ends (decision 0015).
 void Volume::doubt_target(State& wanted) {
     if (state_.connection == ConnectionState::StartingSyncS || state_.connection == ConnectionState::WFBitMapS)
-        target_may_be_done_ = peer_has_generation();
+        target_may_not_know();
     if (target_may_be_done_ && is_source(state_.connection))
         wanted.peer_disk = DiskState::DUnknown;
 }
@@ -448,8 +448,14 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         owner_.on_handshake_over(number_);
         refresh_access();
     }
-    if (before.connection > ConnectionState::WFReportParams && next.connection > ConnectionState::Connected &&
-        announced.connection <= ConnectionState::Connected && announced.disk != DiskState::Negotiating) {  // 10
+    // Over there the volume was opened anew, and knows nothing of this one yet (trap 21).
+    const bool begins_anew = before.connection >= ConnectionState::Connected &&
+                             announced.connection == ConnectionState::WFConnection;
+    if (begins_anew)
+        send_sizes(false);
+    if (begins_anew ||
+        (before.connection > ConnectionState::WFReportParams && next.connection > ConnectionState::Connected &&
+         announced.connection <= ConnectionState::Connected && announced.disk != DiskState::Negotiating)) {  // 10
         send_uuids();
         send_state();
     }

@@ -52,8 +52,7 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
 // told (design D17).
 void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     const bool write = kind != DRBD_REQUEST_READ;
-    on_disk_error(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes,
-                  write && error == -ENOSPC ? -EIO : error);
+    image_failed(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes, error);
     if (write && !is_connected() && is_attached() && state_.disk > DiskState::Inconsistent)
         lack_what_peer_wrote();
 }

@@ -38,8 +38,10 @@ Result<void> DrbdResource::open_volume(unsigned number) {
         return Error::of(ErrorCode::Exhausted, "not enough memory for volume %u", number);
     if (role_ == Role::Primary)
         volumes_[number]->take_role(0, role_, "the resource is Primary");
-    if (connection_.link().is_up())
+    if (connection_.link().is_up()) {
+        handshake_since_ms_ = now_ms();
         volumes_[number]->link_up();
+    }
     return {};
 }
 

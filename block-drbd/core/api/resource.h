@@ -149,6 +149,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     void check_timeouts(uint64_t now_ms);
     uint32_t volumes_that_may_work() const;
     void confirm_resync();
+    int volume_in_handshake() const;
 
     char name_[64];
     unsigned nr_volumes_;

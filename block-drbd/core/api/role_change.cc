@@ -57,9 +57,8 @@ Result<void> DrbdResource::check_roles(Role role, bool force) const {
 void DrbdResource::go_on_with_role() {
     switch (change_.phase) {
     case RolePhase::Handshake:
-        for (const auto& volume : volumes_)
-            if (volume && volume->in_handshake())
-                return;
+        if (volume_in_handshake() >= 0)
+            return;
         change_.phase = RolePhase::Ping;
         connection_.link().request_ping();
         return;

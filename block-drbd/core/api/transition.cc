@@ -124,6 +124,7 @@ void Volume::transition_is_done() {
         change_state(ChangeKind::Hard, wanted,
                      done == Transition::BecomeTarget ? "a resync from the peer has begun" : "invalidated", 0);
         if (state_.connection == SyncTarget && same_link) {
+            resync_lacks_space_ = false;
             resync_.begin(Direction::Target);
             notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
         }
@@ -159,8 +160,7 @@ void Volume::start_as_source() {
     link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
     State wanted = state_;
     wanted.connection = SyncSource;
-    // Who has this generation already has it until it says that it is the target.
-    target_may_be_done_ = peer_has_generation();
+    target_may_not_know();
     target_is_done_ = false;
     target_refused_ = false;
     wanted.peer_disk = DiskState::Inconsistent;
@@ -283,6 +283,12 @@ void Volume::finish_as_source(uint64_t failed_blocks) {
 }
 
 void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
+    if (error == -ENOSPC && !resync_lacks_space_)
+        owner_.notices().warning(static_cast<int>(number_),
+                                 "the image has no space for what the resync brings (at %llu): those blocks are left; make "
+                                 "room, then disconnect and connect",
+                                 static_cast<unsigned long long>(offset));
+    resync_lacks_space_ |= error == -ENOSPC;
     on_disk_error(kind, offset, bytes, error);
 }
 
@@ -341,11 +347,21 @@ void Volume::settle_down() {
     pump();
 }
 
+// Whoever has this generation may call its data good until it says that it is the target.
+void Volume::target_may_not_know() {
+    target_may_be_done_ = peer_has_generation();
+    nothing_was_left_ = false;
+}
+
 void Volume::note_progress() {
+    if (state_.connection != SyncSource && state_.connection != PausedSyncS)
+        return;
+    // It asks when its superblock says that it is the target.
+    if (target_may_be_done_ && !nothing_was_left_ && resync_.was_asked())
+        target_may_be_done_ = false;
     // In a generation that it has not been told of the target is not done: of writes that
     // it refuses meanwhile one is enough, and what it is known by stays in the history.
-    if (target_may_be_done_ || generation_is_unstable() ||
-        (state_.connection != SyncSource && state_.connection != PausedSyncS))
+    if (target_may_be_done_ || generation_is_unstable())
         return;
     // Bits of the guest's writes are cleared with their epoch: they say nothing
     // of the resync.
@@ -354,7 +370,8 @@ void Volume::note_progress() {
     const uint64_t left = disk_.bitmap.count();
     if (left > most + resync_.progress(owner_.now_ms()).failed_blocks)
         return;
-    target_may_be_done_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + resync_.progress(owner_.now_ms()).failed_blocks;
+    nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + resync_.progress(owner_.now_ms()).failed_blocks;
+    target_may_be_done_ = nothing_was_left_;
 }
 
 void Volume::notify_resync(DrbdResyncPhase phase, const char* text) {

@@ -236,12 +236,15 @@ bool Volume::peer_uses_disk() const {
     return operation_.kind != OperationKind::SetRole && owner_.peer_requests().in_use(number_) != 0;
 }
 
+// No space is the guest's business (design D17), and a layer that cannot
+// discard is not broken.
 void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
+    if (error != -ENOSPC && kind != DRBD_REQUEST_DISCARD)
+        image_failed(kind, offset, bytes, error);
+}
+
+void Volume::image_failed(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     if (!is_attached())
-        return;
-    // No space is the guest's business (design D17), and a layer that cannot
-    // discard is not broken.
-    if (error == -ENOSPC || kind == DRBD_REQUEST_DISCARD)
         return;
     static constexpr const char* kNames[] = {"read", "write", "write zeroes", "discard", "flush"};
     char reason[DRBD_ERROR_SIZE];

@@ -210,6 +210,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
   private:
     void on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) override;
+    void image_failed(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error);
     void on_generation_wanted() override;
     void on_peer_write_failed() override;
 
@@ -237,7 +238,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void refresh_access();
     void after_change(const State& before, const char* reason);
     void after_connection_change();
-    void left_resync(const char* reason);
+    void left_resync(const State& before, const char* reason);
     void tell_peer(const State& before);
     void new_generation_if_alone(const State& before);
     void make_generation();
@@ -278,6 +279,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void begin_handover();
     bool peer_went_on() const;
     // It has told of the generation of this disk.
+    void target_may_not_know();
     bool peer_has_generation() const { return same_generation(peer_.generations.uuids.current, disk_.uuids.current); }
     void end_handover(int error, const char* warning);
     uint64_t handover_deadline_ms() const;
@@ -358,7 +360,9 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool transition_queued_ = false;   // its activity has not begun
     uint64_t transition_of_ = 0;       // Link::times_up() when it began
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
-    bool target_may_be_done_ = false;  // source: nothing was left to do at some time
+    bool target_may_be_done_ = false;  // source: the target may call its data good
+    bool resync_lacks_space_ = false;  // target: told once
+    bool nothing_was_left_ = false;    // because nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
     bool target_is_good_ = false;      // and that it has everything
     bool target_refused_ = false;      // source: a write of the guest failed there in this resync

@@ -224,6 +224,7 @@ void Connection::on_listen_failed(const char* text) {
 }
 
 void Connection::on_dialled(unsigned number, const char* error) {
+    std::snprintf(dial_error_, sizeof dial_error_, "%s", error ? error : "");
     if (sockets_[number].use == SocketUse::Dialling)
         establish_.on_dialled(number, error == nullptr, now_ms());
 }
@@ -320,6 +321,9 @@ void Connection::fill_status(DrbdConnectionStatus& status) const {
     status.configured = configured_;
     status.state = name_of(phase());
     std::snprintf(status.reason, sizeof status.reason, "%s", reason_);
+    if (step_ == Step::Establishing && dial_error_[0] != '\0')
+        std::snprintf(status.reason, sizeof status.reason, "%.100s%sthe peer is not reached: %.100s", reason_,
+                      reason_[0] != '\0' ? "; since then " : "", dial_error_);
     const bool found = step_ == Step::Handshaking || step_ == Step::Up;
     status.has_data = found || establish_.has_data();
     status.has_meta = found || establish_.has_meta();

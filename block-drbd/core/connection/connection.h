@@ -195,6 +195,7 @@ class Connection {
     DrbdNetConfig config_{};
     Step step_ = Step::StandAlone;
     char reason_[DRBD_ERROR_SIZE] = "";
+    char dial_error_[DRBD_ERROR_SIZE] = "";  // of the last dial, empty if it worked
     bool discard_my_data_ = false;
     uint64_t retry_ms_ = 0;      // Waiting: not before
     uint64_t step_ends_ms_ = 0;  // Handshaking, and Up until the peer's P_PROTOCOL

@@ -27,6 +27,7 @@ class ProgressMeter {
             set_mark(left_blocks, now_ms);
     }
     // Fills total, left, start, rate and the estimate.
+    uint64_t total_blocks() const { return total_blocks_; }
     void fill(ResyncProgress& progress, uint64_t left_blocks, uint64_t now_ms) const;
 
   private:
