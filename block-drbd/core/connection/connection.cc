@@ -95,6 +95,8 @@ ConnectionState Connection::phase() const {
 void Connection::advance() {
     if (step_ == Step::Waiting && now_ms() >= retry_ms_ && sockets_.all_ended() && listener_.may_reconnect())
         begin_to_establish();
+    if (step_ == Step::Handshaking && handshake_.is_refused() && !is_lost())
+        fail(handshake_.refusal());
     if (step_ == Step::Establishing && establish_.found(now_ms()))
         begin_handshake();
 }

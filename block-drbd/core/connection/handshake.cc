@@ -35,6 +35,7 @@ const char* Handshake::awaited() const {
     case Step::Features: return "P_CONNECTION_FEATURES";
     case Step::Challenge: return "P_AUTH_CHALLENGE";
     case Step::Response: return "P_AUTH_RESPONSE";
+    case Step::Refused:
     case Step::Done: break;
     }
     return "P_PROTOCOL";
@@ -45,6 +46,7 @@ Result<void> Handshake::on_frame(const wire::Frame& frame) {
     case Step::Features: return on_features(frame);
     case Step::Challenge: return on_challenge(frame);
     case Step::Response: return on_response(frame);
+    case Step::Refused: return refusal();  // it does not wait for our response
     case Step::Done: break;
     }
     DRBD_ASSERT(false);
@@ -109,11 +111,14 @@ Result<void> Handshake::on_response(const wire::Frame& frame) {
     uint8_t expected[DRBD_DIGEST_SIZE];
     if (!config_->crypto.hmac(config_->crypto.opaque, challenge_, sizeof challenge_, expected))
         return Error::of(ErrorCode::Io, "cram-hmac-alg %s: the response cannot be checked", config_->cram_hmac_alg);
-    if (!equal_in_constant_time(response.value().data(), expected, config_->cram_digest_size))
-        return Error::of(ErrorCode::Incompatible, "authentication: the peer's response is wrong; shared-secret or "
-                         "cram-hmac-alg (%s) differ", config_->cram_hmac_alg);
-    step_ = Step::Done;
+    const bool right = equal_in_constant_time(response.value().data(), expected, config_->cram_digest_size);
+    step_ = right ? Step::Done : Step::Refused;
     return {};
+}
+
+Error Handshake::refusal() const {
+    return Error::of(ErrorCode::Incompatible, "authentication: the peer's response is wrong; shared-secret or "
+                     "cram-hmac-alg (%s) differ", config_->cram_hmac_alg);
 }
 
 }  // namespace drbd

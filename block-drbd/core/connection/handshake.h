@@ -25,9 +25,13 @@ class Handshake {
     const wire::Agreement& agreement() const { return agreement_; }
     // What is waited for, for the reason of a failure.
     const char* awaited() const;
+    // The peer does not know the secret: the connection must end, but not before our own
+    // response has left, by which the peer sees the same and does not try again and again.
+    bool is_refused() const { return step_ == Step::Refused && data_->outbox.empty(); }
+    Error refusal() const;
 
   private:
-    enum class Step : uint8_t { Features, Challenge, Response, Done };
+    enum class Step : uint8_t { Features, Challenge, Response, Refused, Done };
 
     Result<void> send(wire::Encoded packet);
     Result<void> on_features(const wire::Frame& frame);
