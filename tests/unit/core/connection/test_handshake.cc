@@ -247,6 +247,22 @@ TEST(Authentication, AnswersTheWholeChallengeAndChecksTheResponse) {
     }
 }
 
+// By it the peer sees that ours is wrong, too; otherwise it comes again and again.
+TEST(Authentication, TheOwnResponseLeavesBeforeAWrongOneEndsIt) {
+    AuthScript script;
+    std::vector<uint8_t> both = {0x86, 0x20, 0xec, 0x20, 0, 0, 0, 0x10, 0, 0, 0, 64, 0, 0, 0, 0};
+    both.insert(both.end(), 64, 1);
+    const uint8_t wrong[20] = {};
+    const wire::Encoded response = wire::encode_auth_response(script.room, script.peer->to(), {wrong, 20});
+    both.insert(both.end(), response.begin(), response.end());
+    script.net.write(script.peer->data, both);  // in one read
+    script.net.run(1);
+    EXPECT_TRUE(is_stand_alone(script.node()));
+    EXPECT_TRUE(says(script.node(), "the peer's response is wrong"));
+    ASSERT_TRUE(script.peer->next());
+    EXPECT_EQ(script.peer->frame().packet(), wire::Packet::AuthResponse);
+}
+
 TEST(Authentication, OurOwnChallengeIsNotAnsweredFor) {
     AuthScript script;
     script.send_challenge(script.challenge);
