@@ -8,6 +8,7 @@
 #include "checkers/answerable.h"
 #include "checkers/equal_images.h"
 #include "checkers/fresh_connection.h"
+#include "checkers/protocol_errors.h"
 #include "checkers/resync_result.h"
 #include "checkers/survivor_order.h"
 
@@ -358,10 +359,22 @@ void World::on_metadata_written(Node& node, unsigned volume) {
     }
 }
 
+bool World::lacks_disk(const Node& node) const {
+    for (unsigned v = 0; v < options_.volumes; v++)
+        if (const std::string disk = node.status(v).disk; disk == "Diskless" || disk == "Failed")
+            return true;
+    return false;
+}
+
 void World::on_state_change(Node& node, const DrbdNotice& change) {
     const int host = node.host();
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
+        complain(wrong);
+    const bool is_protocol_error = std::strcmp(change.new_value, "ProtocolError") == 0;
+    const LossFacts facts = {.line_alters = net_.has_corrupted(), .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty(),
+                             .disk_is_gone = is_protocol_error && lacks_disk(node)};
+    if (const std::string wrong = check_protocol_error(host, change, facts); !wrong.empty())
         complain(wrong);
     if (std::strcmp(change.field, "connection") == 0)
         if (const std::string wrong = wire_.configuration().on_connection(host, change.new_value, change.text); !wrong.empty())

@@ -97,6 +97,7 @@ class World {
     bool is_well();
     bool is_unwell();
     bool has_bits() const;
+    bool lacks_disk(const Node& node) const;
     bool has_ended();
     bool is_acknowledged();
     Time request_bound() const;
