@@ -121,6 +121,7 @@ class World {
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
     GuestErrors guest_errors_;
+    Time met_[2] = {0, 0}, attached_[2] = {0, 0};  // the last handshake's begin, the last disk that came
     NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     uint64_t next_check_ = 0, next_crash_check_ = 0;

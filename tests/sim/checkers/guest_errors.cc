@@ -20,7 +20,7 @@ std::string GuestErrors::check(const Node& node, const GuestRequest& request) co
     if (may_be_unknown && request.result == -ENOTSUP)
         return "";
     if (request.result == 0 || request.kind == DRBD_REQUEST_FLUSH || changed_[node.host()][request.volume] >= request.began ||
-        !node.is_primary() || std::strcmp(node.status(request.volume).disk, "UpToDate") != 0)
+        !node.is_primary() || node.has_pending_operation() || std::strcmp(node.status(request.volume).disk, "UpToDate") != 0)
         return "";
     return std::string("guest_errors: a ") + (request.kind == DRBD_REQUEST_READ ? "read" : "write") + " of sector " +
            std::to_string(request.sector) + " on " + "AB"[node.host()] + ", whose disk is good, ends with error " +

@@ -11,9 +11,11 @@ namespace {
 // Faults of the core that are not mended yet; who mends one takes its line out.  Each has a kept seed.
 constexpr struct {
     const char* reason;
-    bool without_disk;  // only of a node one of whose disks is gone
+    bool of_disks;  // only where a disk of this node came or went in this connection
 } kOpen[] = {
-    {"no exchange of bitmaps is under way", true},         // the own disk failed while the peer's bitmap was under way
+    // The own disk failed while the peer's bitmap was under way; or it was attached, and the two came to verdicts that
+    // do not fit (script 34, flush-error-b@160).
+    {"no exchange of bitmaps is under way", true},
     {"requests of a resync are not acknowledged", false},  // acknowledgements stand still on meta, requests go on on data
 };
 
@@ -24,7 +26,7 @@ std::string check_protocol_error(int host, const DrbdNotice& change, const LossF
         std::strcmp(change.new_value, "ProtocolError") != 0)
         return "";
     for (const auto& open : kOpen)
-        if (std::strstr(change.text, open.reason) && (!open.without_disk || facts.disk_is_gone))
+        if (std::strstr(change.text, open.reason) && (!open.of_disks || facts.disk_came_or_went))
             return "";
     return std::string("protocol_errors: ") + "AB"[host] + " drops a peer that speaks correctly: " + change.text;
 }
