@@ -82,7 +82,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
         {"away", kFaultAway}, {"relay", kFaultRelay}, {"relapse", kFaultRelapse}, {"failing", kFaultFailing}, {"narrow", kFaultNarrow},
         {"drip", kFaultDrip}, {"commits", kFaultCommits}, {"meet", kFaultMeet}, {"full", kFaultFull},
         {"options", kFaultOptions}, {"policies", kFaultPolicies}, {"secret", kFaultSecret},
-        {"hung", kFaultHung}, {"timers", kFaultTimers}, {"bursts", kFaultBursts},
+        {"hung", kFaultHung}, {"timers", kFaultTimers}, {"bursts", kFaultBursts}, {"odd", kFaultOdd},
     };
     kinds = 0;
     size_t at = 0;
@@ -116,7 +116,7 @@ void usage() {
         "  --requests N   of the guest, in each run (2000)\n"
         "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all);\n"
         "                 and stuck, crowd, spread, borders, away, relay, relapse, failing, narrow, drip, commits, meet, full,\n"
-        "                 options, policies, secret, hung, timers, bursts\n"
+        "                 options, policies, secret, hung, timers, bursts, odd\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
