@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstring>
+#include <string_view>
 
 #include "core/base/assert.h"
+#include "numbers.h"
 
 namespace drbd::sim {
 
@@ -56,16 +58,20 @@ bool Mask::parse(const std::string& text, Mask& mask) {
     const char* at = text.c_str();
     while (*at) {
         const auto* row = std::find_if(kNames, kNames + kMaskable, [&](const Name& name) { return name.letter == *at; });
-        char* end;
-        if (row == kNames + kMaskable || at[1] < '0' || at[1] > '9')
+        if (row == kNames + kMaskable)
             return false;
-        const uint64_t first = std::strtoull(at + 1, &end, 10);
-        const uint64_t last = *end == '-' ? std::strtoull(end + 1, &end, 10) : first;
-        if (last < first || last - first > kEntriesMax || (*end && *end != ','))
+        const std::string_view range(at + 1, std::strcspn(at + 1, ","));
+        const size_t dash = range.find('-');
+        uint64_t first = 0, last = 0;
+        if (!read_number(range.substr(0, dash), 0, kEntriesMax - 1, first))
+            return false;
+        last = first;
+        if (dash != std::string_view::npos && !read_number(range.substr(dash + 1), first, kEntriesMax - 1, last))
             return false;
         for (uint64_t n = first; n <= last; n++)
             mask.add(static_cast<Source>(row - kNames), n);
-        at = *end ? end + 1 : end;
+        at += 1 + range.size();
+        at += *at == ',';
     }
     return true;
 }

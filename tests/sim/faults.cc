@@ -325,6 +325,14 @@ void bursts(Options& o, Rng& r) {
     o.command_every = r.between(300 * kMillisecond, 3 * kSecond);
 }
 
+// Small images that end in the middle of a block, and a guest that is often there.
+void odd(Options& o, Rng& r) {
+    o.image_bytes = 4096 * (16 + r.below(256)) + 512 * (1 + r.below(7));
+    o.internal = false;
+    o.whole_blocks = 0.5;
+    o.near_spots = 0.5;
+}
+
 Time rare(Rng& r, double chance, Time low, Time high) {
     return r.chance(chance) ? r.between(low, high) : 0;
 }
@@ -380,7 +388,7 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
         {kFaultStuck, stuck}, {kFaultBorders, borders}, {kFaultAway, away}, {kFaultRelay, relay},
         {kFaultRelapse, relapse}, {kFaultFailing, failing}, {kFaultNarrow, narrow}, {kFaultDrip, drip},
         {kFaultFull, full}, {kFaultOptions, options}, {kFaultPolicies, policies}, {kFaultSecret, secret},
-        {kFaultHung, hung}, {kFaultTimers, timers}, {kFaultBursts, bursts},
+        {kFaultHung, hung}, {kFaultTimers, timers}, {kFaultBursts, bursts}, {kFaultOdd, odd},
     };
     for (const auto& row : kWorlds)
         if (kinds & row.kind)

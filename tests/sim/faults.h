@@ -26,7 +26,7 @@ enum FaultKind : unsigned {
     kFaultStuck = 128, kFaultCrowd = 256, kFaultSpread = 512, kFaultBorders = 1024, kFaultAway = 2048, kFaultRelay = 4096,
     kFaultRelapse = 8192, kFaultFailing = 16384, kFaultNarrow = 32768, kFaultDrip = 65536, kFaultCommits = 131072, kFaultMeet = 262144,
     kFaultFull = 524288, kFaultOptions = 1048576, kFaultPolicies = 2097152, kFaultSecret = 4194304,
-    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultBursts = 33554432,
+    kFaultHung = 8388608, kFaultTimers = 16777216, kFaultBursts = 33554432, kFaultOdd = 67108864,
 };
 
 // What the administrator does at random; chance draws one of kCommands.

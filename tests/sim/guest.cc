@@ -338,6 +338,11 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
     // Without a disk of its own the Primary lives on the peer's, which makes the
     // generation then; it is not waited for.
     if (has_no_disk(volume)) {
+        if (r.flags & DRBD_REQUEST_FUA)
+            if (const std::string wrong = check_completed(histories_[volume], write, disks, DRBD_PROTOCOL_A, View::Stable); !wrong.empty()) {
+                world_.complain(wrong);
+                return;
+            }
         unflushed_[volume].push_back(write);
         // The guest lives on the peer's disk, unless the peer has not even this.
         bool peer_has_it = true;

@@ -11,9 +11,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "numbers.h"
 #include "report.h"
 #include "script/play.h"
 #include "shrink.h"
@@ -23,15 +27,26 @@ namespace {
 
 using namespace drbd::sim;
 
+constexpr uint64_t kSecondsMax = 10'000'000, kRequestsMax = 1'000'000'000, kJobsMax = 64;
+
+// A line of a list.
+struct Kept {
+    uint64_t seed, requests;
+    unsigned faults;
+    std::string faults_text;
+};
+
 struct Arguments {
     uint64_t seed = 1, seeds = 1;
-    double seconds = 0;          // 0: no limit
-    unsigned jobs = 1;
+    bool draws_seed = false, counts_seeds = false;
+    uint64_t seconds = 0;        // 0: no limit
+    uint64_t jobs = 1;
     uint64_t requests = 2000;
     unsigned faults = kFaultAll;
     std::string faults_text = "all";
     bool trace = false, twice = false, quiet = false, keep_going = false;
     std::string list;            // a file of seeds
+    std::vector<Kept> kept;      // what is in it
     std::string protocol;        // A, B or C; empty: the seed's
     bool shrink = false;
     std::string without;         // decisions that are left out
@@ -44,7 +59,7 @@ struct Totals {
 };
 
 const char* program = "drbd-sim";
-constexpr double kShrinkSeconds = 120;
+constexpr uint64_t kShrinkSeconds = 120;
 
 // `--trace` is for the caller to add.
 std::string command_of(const Arguments& a, uint64_t seed, uint64_t requests, const std::string& faults) {
@@ -67,7 +82,7 @@ bool parse_faults(const std::string& text, unsigned& kinds) {
         {"away", kFaultAway}, {"relay", kFaultRelay}, {"relapse", kFaultRelapse}, {"failing", kFaultFailing}, {"narrow", kFaultNarrow},
         {"drip", kFaultDrip}, {"commits", kFaultCommits}, {"meet", kFaultMeet}, {"full", kFaultFull},
         {"options", kFaultOptions}, {"policies", kFaultPolicies}, {"secret", kFaultSecret},
-        {"hung", kFaultHung}, {"timers", kFaultTimers}, {"bursts", kFaultBursts},
+        {"hung", kFaultHung}, {"timers", kFaultTimers}, {"bursts", kFaultBursts}, {"odd", kFaultOdd},
     };
     kinds = 0;
     size_t at = 0;
@@ -97,11 +112,11 @@ void usage() {
         "  --seed N       the first seed (1); `random` draws one\n"
         "  --seeds N      so many, one after the other (1)\n"
         "  --seconds S    end after this time, whatever --seeds says\n"
-        "  --jobs N       processes at a time (1)\n"
+        "  --jobs N       processes at a time, 64 at most (1)\n"
         "  --requests N   of the guest, in each run (2000)\n"
         "  --faults LIST  of kill,cut,power,disk,freeze,admin,failover, or all, none (all);\n"
         "                 and stuck, crowd, spread, borders, away, relay, relapse, failing, narrow, drip, commits, meet, full,\n"
-        "                 options, policies, secret, hung, timers, bursts\n"
+        "                 options, policies, secret, hung, timers, bursts, odd\n"
         "  --protocol P   A, B or C, whatever the seed has drawn\n"
         "  --trace        print every event\n"
         "  --twice        run each seed twice and compare the hashes of the traces\n"
@@ -113,7 +128,11 @@ void usage() {
         "  --script FILE  play a scenario and compare its trace; a folder: all *.txt of it\n"
         "  --update       write what happened into the file as its expectation\n"
         "  --inject WHAT  play it again with one fault more, at each point of its trace\n"
-        "The exit status is 0 if every promise held, 1 if one was broken, 2 for wrong usage.\n",
+        "Numbers are whole and decimal.\n"
+        "The exit status is 0 if every promise held, 1 if one was broken or a fault was not injected, 2 for wrong\n"
+        "usage, a list or a script that makes no sense. A failed assertion of the core, or another crash, ends the\n"
+        "program with 128 + the signal's number, for the shell, unless the life has a process of its own\n"
+        "(--keep-going, --list, --jobs, --inject): then it is a failure like others, and the status is 1.\n",
         program, program);
 }
 
@@ -162,7 +181,7 @@ bool run_seed(const Arguments& a, uint64_t seed, uint64_t requests, unsigned fau
 
 // Finds the shortest life of a seed that fails as the whole does.
 int run_shrink(const Arguments& a) {
-    const Shrunk shrunk = shrink({a.seed, options_of(a, a.seed, a.requests, a.faults)}, a.seconds > 0 ? a.seconds : kShrinkSeconds);
+    const Shrunk shrunk = shrink({a.seed, options_of(a, a.seed, a.requests, a.faults)}, static_cast<double>(a.seconds > 0 ? a.seconds : kShrinkSeconds));
     if (shrunk.complaint.empty()) {
         std::printf("seed %llu does not fail\n", static_cast<unsigned long long>(a.seed));
         return 0;
@@ -220,28 +239,43 @@ bool in_child(Totals& totals, F&& function) {
     return status == 0;
 }
 
-bool run_list(const Arguments& a, Totals& totals) {
-    std::FILE* file = std::fopen(a.list.c_str(), "r");
-    if (!file) {
-        std::fprintf(stderr, "%s: %s: cannot be opened\n", program, a.list.c_str());
+// All of it, before anything runs.
+bool read_list(const std::string& path, std::vector<Kept>& kept) {
+    std::error_code error;
+    std::ifstream file(path);
+    if (!file || std::filesystem::is_directory(path, error)) {
+        std::fprintf(stderr, "%s: %s: cannot be read as a list\n", program, path.c_str());
         return false;
     }
-    char line[200];
-    bool good = true;
-    while ((good || a.keep_going) && std::fgets(line, sizeof line, file)) {
-        unsigned long long seed, requests;
-        char faults[100];
-        unsigned kinds;
-        if (line[0] == '#' || std::sscanf(line, "%llu %llu %99s", &seed, &requests, faults) != 3)
+    unsigned number = 0;
+    for (std::string line; std::getline(file, line);) {
+        number++;
+        std::istringstream words(line);
+        std::string seed, requests;
+        Kept life{};
+        if (!(words >> seed) || seed[0] == '#')
             continue;
-        if (!parse_faults(faults, kinds)) {
-            std::fprintf(stderr, "%s: in the list %s\n", program, a.list.c_str());
-            good = false;
-            break;
+        words >> requests >> life.faults_text;
+        if (!read_number(seed, 0, UINT64_MAX, life.seed) || !read_number(requests, 1, kRequestsMax, life.requests) || life.faults_text.empty()) {
+            std::fprintf(stderr, "%s: %s:%u: not `SEED REQUESTS FAULTS`: %s\n", program, path.c_str(), number, line.c_str());
+            return false;
         }
-        good &= in_child(totals, [&](Totals& own) { return run_seed(a, seed, requests, kinds, faults, own); });
+        if (!parse_faults(life.faults_text, life.faults)) {
+            std::fprintf(stderr, "%s: %s:%u: %s\n", program, path.c_str(), number, line.c_str());
+            return false;
+        }
+        kept.push_back(life);
     }
-    std::fclose(file);
+    if (kept.empty())
+        std::fprintf(stderr, "%s: %s: no seeds\n", program, path.c_str());
+    return !kept.empty();
+}
+
+bool run_list(const Arguments& a, Totals& totals) {
+    bool good = true;
+    for (const Kept& life : a.kept)
+        if (good || a.keep_going)
+            good &= in_child(totals, [&](Totals& own) { return run_seed(a, life.seed, life.requests, life.faults, life.faults_text, own); });
     return good;
 }
 
@@ -251,7 +285,7 @@ bool run_seeds(const Arguments& a, uint64_t first, uint64_t stride, Totals& tota
     bool good = true;
     for (uint64_t i = first; i < a.seeds && (good || a.keep_going); i += stride) {
         const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-        if (a.seconds > 0 && passed.count() > a.seconds)
+        if (a.seconds > 0 && passed.count() > static_cast<double>(a.seconds))
             break;
         auto run = [&](Totals& own) { return run_seed(a, a.seed + i, a.requests, a.faults, a.faults_text, own); };
         good &= a.keep_going ? in_child(totals, run) : run(totals);
@@ -265,7 +299,7 @@ bool run_jobs(const Arguments& a, Totals& totals) {
         int pipe;
     };
     std::vector<Child> children;
-    for (unsigned job = 0; job < a.jobs; job++) {
+    for (uint64_t job = 0; job < a.jobs; job++) {
         int ends[2];
         if (pipe(ends) != 0)
             return false;
@@ -297,6 +331,36 @@ bool run_jobs(const Arguments& a, Totals& totals) {
     return good;
 }
 
+// The number of an option.
+bool take(const char* name, uint64_t low, uint64_t high, uint64_t& number) {
+    if (read_number(optarg, low, high, number))
+        return true;
+    std::fprintf(stderr, "%s: --%s: '%s' is no whole decimal number from %llu to %llu\n", program, name, optarg,
+                 static_cast<unsigned long long>(low), static_cast<unsigned long long>(high));
+    return false;
+}
+
+// False if the arguments, each right by itself, make no sense together.
+bool fit(const Arguments& a) {
+    const bool scripts = !a.play.paths.empty();
+    const char* wrong = nullptr;
+    if (!a.protocol.empty() && (a.protocol.size() != 1 || !std::strchr("ABC", a.protocol[0])))
+        wrong = "--protocol is A, B or C";
+    else if (Mask mask; !Mask::parse(a.without, mask))
+        wrong = "--without: decisions that there are not";
+    else if (!scripts && !a.play.inject.empty())
+        wrong = "--inject needs --script";
+    else if (!scripts && a.play.update)
+        wrong = "--update needs --script";
+    else if (a.play.update && !a.play.inject.empty())
+        wrong = "--update and --inject do not go together";
+    else if (scripts + !a.list.empty() + a.shrink > 1)
+        wrong = "--script, --list and --shrink do not go together";
+    if (wrong)
+        std::fprintf(stderr, "%s: %s; --help tells more\n", program, wrong);
+    return !wrong;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -314,17 +378,27 @@ int main(int argc, char** argv) {
     for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
         switch (c) {
         case 's':
-            a.seed = std::strcmp(optarg, "random") == 0
-                ? static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) / 1000
-                : std::strtoull(optarg, nullptr, 0);
+            a.draws_seed = std::strcmp(optarg, "random") == 0;
+            if (!a.draws_seed && !take("seed", 0, UINT64_MAX, a.seed))
+                return 2;
             break;
-        case 'n': a.seeds = std::strtoull(optarg, nullptr, 0); break;
+        case 'n':
+            a.counts_seeds = true;
+            if (!take("seeds", 1, UINT64_MAX, a.seeds))
+                return 2;
+            break;
         case 't':
-            a.seconds = std::strtod(optarg, nullptr);
-            a.seeds = a.seeds == 1 ? UINT64_MAX : a.seeds;
+            if (!take("seconds", 1, kSecondsMax, a.seconds))
+                return 2;
             break;
-        case 'j': a.jobs = static_cast<unsigned>(std::strtoul(optarg, nullptr, 0)); break;
-        case 'r': a.requests = std::strtoull(optarg, nullptr, 0); break;
+        case 'j':
+            if (!take("jobs", 1, kJobsMax, a.jobs))
+                return 2;
+            break;
+        case 'r':
+            if (!take("requests", 1, kRequestsMax, a.requests))
+                return 2;
+            break;
         case 'f': a.faults_text = optarg; break;
         case 'T': a.trace = true; break;
         case '2': a.twice = true; break;
@@ -340,14 +414,15 @@ int main(int argc, char** argv) {
         default: usage(); return 2;
         }
     }
-    const bool protocol_is_known = a.protocol.empty() || (a.protocol.size() == 1 && std::strchr("ABC", a.protocol[0]));
-    Mask mask;
-    if (!parse_faults(a.faults_text, a.faults))
-        return 2;
-    if (!protocol_is_known || !Mask::parse(a.without, mask) || optind != argc) {
+    if (optind != argc) {
+        std::fprintf(stderr, "%s: what is '%s'?\n", program, argv[optind]);
         usage();
         return 2;
     }
+    if (!parse_faults(a.faults_text, a.faults) || !fit(a) || (!a.list.empty() && !read_list(a.list, a.kept)))
+        return 2;
+    if (a.seconds > 0 && !a.counts_seeds)
+        a.seeds = UINT64_MAX;
     // What a life gives back the next one takes.
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
@@ -356,8 +431,12 @@ int main(int argc, char** argv) {
     if (!a.play.paths.empty()) {
         a.play.program = program;
         a.play.trace = a.trace;
-        a.play.jobs = std::max(a.jobs, 1u);
+        a.play.jobs = static_cast<unsigned>(a.jobs);
         return play_scripts(a.play);
+    }
+    if (a.draws_seed) {
+        a.seed = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) / 1000;
+        std::printf("the first seed is %llu\n", static_cast<unsigned long long>(a.seed));
     }
     if (a.shrink)
         return run_shrink(a);

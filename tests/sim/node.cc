@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "world.h"
 
@@ -257,6 +258,9 @@ void Node::notice(const DrbdNotice& n) {
     switch (n.kind) {
     case DRBD_NOTICE_STATE:
         world_.trace().text(host_, n.field, (std::string(n.old_value) + " -> " + n.new_value + "  " + n.text).c_str());
+        // A split brain is over when a handshake has ended well, and not when somebody tries again.
+        if (std::strcmp(n.field, "connection") == 0 && (std::strcmp(n.new_value, "Connected") == 0 || std::strncmp(n.new_value, "WFBitMap", 8) == 0))
+            split_brain_ = false;
         world_.on_state_change(*this, n);
         return;
     case DRBD_NOTICE_OPERATION: {
@@ -327,7 +331,6 @@ uint64_t Node::leave(unsigned volume) {
 
 uint64_t Node::connect(bool discard_my_data) {
     BEGIN_COMMAND;
-    split_brain_ = false;
     if (discard_my_data)
         world_.direction().on_licence(host_);
     return begun(drbd_on_connect(core_now(), discard_my_data, error), discard_my_data ? "connect discard-my-data" : "connect", -1, error);

@@ -8,6 +8,7 @@
 #include "checkers/answerable.h"
 #include "checkers/equal_images.h"
 #include "checkers/fresh_connection.h"
+#include "checkers/protocol_errors.h"
 #include "checkers/resync_result.h"
 #include "checkers/survivor_order.h"
 
@@ -32,7 +33,8 @@ World::World(uint64_t seed, const Options& options, bool print)
       faults_(*this, random_.fork()),
       tuner_(*this, Rng(~seed).fork()),
       wire_(*this),
-      direction_(options.volumes) {
+      direction_(options.volumes),
+      guest_errors_(options.volumes) {
     net_.add_tap([this](int host, End end, std::span<const uint8_t> bytes, const WireBytes& wire) {
         wire_.ear().on_sent(host, end, bytes, wire);
     });
@@ -41,6 +43,7 @@ World::World(uint64_t seed, const Options& options, bool print)
     for (auto& targets : targets_)
         targets.resize(options.volumes);
     has_disk_errors_ = options.read_error + options.write_error + options.flush_error + options.metadata_error > 0;
+    has_bad_disks_ = has_disk_errors_ || options.full_disk + options.hung_io > 0;
     for (int h = 0; h < 2; h++)
         net_.set_user(h, nodes_[h].get());
     has_old_peer_ = options.version_max < 96;
@@ -342,7 +345,7 @@ void World::on_peer_lost(Node& node, const char* text) {
 }
 
 void World::on_disk_error(int host) {
-    has_disk_errors_ = true;  // also in scripts, whose options have no chance of one
+    has_disk_errors_ = has_bad_disks_ = true;  // also in scripts, whose options have no chance of one
     guest_.on_disk_error(host);
 }
 
@@ -358,10 +361,27 @@ void World::on_metadata_written(Node& node, unsigned volume) {
     }
 }
 
+bool World::lacks_disk(const Node& node) const {
+    for (unsigned v = 0; v < options_.volumes; v++)
+        if (const std::string disk = node.status(v).disk; disk == "Diskless" || disk == "Failed")
+            return true;
+    return false;
+}
+
 void World::on_state_change(Node& node, const DrbdNotice& change) {
     const int host = node.host();
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
+        complain(wrong);
+    guest_errors_.on_state_change(host, change, queue_.now());
+    if (std::strcmp(change.new_value, "WFReportParams") == 0)
+        met_[host] = queue_.now();
+    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Attaching") == 0)
+        attached_[host] = queue_.now();
+    const bool is_protocol_error = std::strcmp(change.new_value, "ProtocolError") == 0;
+    const LossFacts facts = {.line_alters = net_.has_corrupted(), .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty(),
+                             .disk_came_or_went = is_protocol_error && (attached_[host] > met_[host] || lacks_disk(node))};
+    if (const std::string wrong = check_protocol_error(host, change, facts); !wrong.empty())
         complain(wrong);
     if (std::strcmp(change.field, "connection") == 0)
         if (const std::string wrong = wire_.configuration().on_connection(host, change.new_value, change.text); !wrong.empty())
@@ -452,6 +472,9 @@ void World::judge_target_of_policy(Node& node, unsigned volume) {
 }
 
 void World::on_request_end(Node& node, GuestRequest& request) {
+    if (!has_bad_disks_ && guest_.runs_on(node.host()))
+        if (const std::string wrong = guest_errors_.check(node, request); !wrong.empty())
+            complain(wrong);
     if (guest_.host() == node.host())
         guest_.on_end(request);
 }

@@ -15,6 +15,7 @@
 #include "admin.h"
 #include "checkers/as_if_crashed.h"
 #include "checkers/bounds.h"
+#include "checkers/guest_errors.h"
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
 #include "checkers/split_brain_policy.h"
@@ -97,6 +98,7 @@ class World {
     bool is_well();
     bool is_unwell();
     bool has_bits() const;
+    bool lacks_disk(const Node& node) const;
     bool has_ended();
     bool is_acknowledged();
     Time request_bound() const;
@@ -118,6 +120,8 @@ class World {
     std::vector<SuperblockSteps> steps_[2];
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
+    GuestErrors guest_errors_;
+    Time met_[2] = {0, 0}, attached_[2] = {0, 0};  // the last handshake's begin, the last disk that came
     NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     uint64_t next_check_ = 0, next_crash_check_ = 0;
@@ -126,6 +130,7 @@ class World {
     bool superblock_changed_ = false;
     bool has_old_peer_ = false;
     bool over_ = false, had_disk_faults_ = false, has_disk_errors_ = false;
+    bool has_bad_disks_ = false;  // as before; or they are full, or hang
     std::string complaint_;
     std::string complaint_for_the_end_;  // unless somebody sees what came of it
 };

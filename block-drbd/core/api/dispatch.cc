@@ -132,6 +132,8 @@ Result<void> DrbdResource::on_volume_packet(Volume& volume, const Frame& frame, 
         return on_question(frame);
     case Packet::Bitmap:
     case Packet::CompressedBitmap:
+        if (volume.state().disk < DiskState::Inconsistent)
+            return {};  // it was on its way when the disk here failed
         return resync.on_bitmap_packet(frame);
     case Packet::RsDataRequest:
     case Packet::RsThinRequest:

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <map>
 
+#include "numbers.h"
 #include "report.h"
 #include "script/runner.h"
 
@@ -85,9 +86,10 @@ bool play_injected(const PlayOptions& options, const Script& script, const Injec
     set_repeat_command(command(options, script) + " --inject " + name + " --trace");
     Runner runner(script, &injection, options.trace);
     runner.run();
-    if (runner.complaint().empty())
+    if (runner.complaint().empty() && runner.has_injected())
         return true;
-    report_failure(where(script, runner) + " with " + name, runner.complaint());
+    report_failure(where(script, runner) + " with " + name,
+                   runner.complaint().empty() ? "the fault was not injected: the trace has fewer lines" : runner.complaint());
     return false;
 }
 
@@ -162,8 +164,10 @@ void inject(const PlayOptions& options, const Script& script, Pool& pool) {
     }
     const size_t at = options.inject.find('@');
     const std::string name = options.inject.substr(0, at);
-    if (at != std::string::npos)
-        points = {std::strtoull(options.inject.c_str() + at + 1, nullptr, 10)};
+    if (at != std::string::npos) {
+        points = {0};
+        read_number(std::string_view(options.inject).substr(at + 1), 1, UINT64_MAX, points[0]);
+    }
     for (const ScriptFault& fault : script_faults())
         if (name == "all" ? fault.injected : name == fault.name)
             pool.start([&] { return play_fault(options, script, fault, points); });
@@ -173,20 +177,33 @@ void inject(const PlayOptions& options, const Script& script, Pool& pool) {
 
 int play_scripts(const PlayOptions& options) {
     const auto begin = std::chrono::steady_clock::now();
-    const std::string fault = options.inject.substr(0, options.inject.find('@'));
-    if (!fault.empty() && fault != "all" && !find_script_fault(fault)) {
+    const size_t at = options.inject.find('@');
+    const std::string fault = options.inject.substr(0, at);
+    if (!options.inject.empty() && fault != "all" && !find_script_fault(fault)) {
         std::fprintf(stderr, "%s: there is no fault '%s'\n", options.program, fault.c_str());
+        return 2;
+    }
+    uint64_t lines;
+    if (at != std::string::npos && !read_number(std::string_view(options.inject).substr(at + 1), 1, UINT64_MAX, lines)) {
+        std::fprintf(stderr, "%s: --inject %s: behind the @ there is no number of lines\n", options.program, options.inject.c_str());
+        return 2;
+    }
+    const std::vector<std::string> files = files_of(options.paths);
+    std::vector<Script> scripts;
+    for (const std::string& file : files) {
+        scripts.push_back(read_script(file));
+        if (!scripts.back().error.empty()) {
+            std::fprintf(stderr, "%s\n", scripts.back().error.c_str());
+            return 2;
+        }
+    }
+    if (scripts.empty()) {
+        std::fprintf(stderr, "%s: there are no scripts\n", options.program);
         return 2;
     }
     Counts plain;
     Pool pool(options.jobs);
-    const std::vector<std::string> files = files_of(options.paths);
-    for (const std::string& file : files) {
-        const Script script = read_script(file);
-        if (!script.error.empty()) {
-            std::fprintf(stderr, "%s\n", script.error.c_str());
-            return 2;
-        }
+    for (const Script& script : scripts) {
         if (fault.empty()) {
             plain.runs++;
             plain.failed += !play(options, script);
@@ -198,7 +215,7 @@ int play_scripts(const PlayOptions& options) {
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
     std::printf("%zu scripts, %llu runs%s, %llu failed, %.1f s\n", files.size(), static_cast<unsigned long long>(counts.runs),
                 fault.empty() ? "" : " with a fault injected", static_cast<unsigned long long>(counts.failed), passed.count());
-    return counts.failed != 0 || counts.runs == 0;
+    return counts.failed != 0 || counts.runs == 0 ? 1 : 0;
 }
 
 }  // namespace drbd::sim

@@ -31,6 +31,7 @@ class Runner {
     unsigned line() const { return line_; }
     const std::vector<std::vector<std::string>>& traces() const { return listing_.traces(); }
     const std::vector<uint64_t>& points() const { return points_; }
+    bool has_injected() const { return has_injected_; }
 
   private:
     using Words = std::vector<std::string>;

@@ -2,15 +2,20 @@
 // Reads and rewrites the files of script.h.
 #include "script/script.h"
 
-#include <cstdlib>
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include "numbers.h"
 
 namespace drbd::sim {
 
 namespace {
 
 constexpr const char* kIndent = "    ";
+constexpr uint64_t kSizeKibMax = 64ull << 20;  // the bitmap is in memory
+constexpr double kSecondsMax = 1e6;
 
 std::vector<std::string> words_of(const std::string& line) {
     std::istringstream stream(line);
@@ -18,10 +23,6 @@ std::vector<std::string> words_of(const std::string& line) {
     for (std::string word; stream >> word;)
         words.push_back(word);
     return words;
-}
-
-unsigned number(const std::string& text) {
-    return static_cast<unsigned>(std::strtoul(text.c_str(), nullptr, 0));
 }
 
 // A quiet world: nothing happens that the script does not say.
@@ -51,20 +52,33 @@ bool show(Show& show, const std::string& what, bool on) {
 // `set KEY VALUE`; false if there is no such key or value.
 bool set(Script& script, const std::string& key, const std::string& value) {
     Options& o = script.options;
-    static const struct { const char* key; unsigned Options::*member; } numbers[] = {
-        {"volumes", &Options::volumes}, {"version", &Options::version_max}, {"timeout", &Options::timeout},
-        {"ping-timeout", &Options::ping_timeout}, {"ping-int", &Options::ping_int}, {"connect-int", &Options::connect_int},
-        {"ko-count", &Options::ko_count}, {"drain-timeout", &Options::drain_timeout}, {"max-epoch-size", &Options::max_epoch_size}, {"max-requests", &Options::max_requests},
+    // What the core takes.
+    static const struct { const char* key; unsigned Options::*member; unsigned low, high; } numbers[] = {
+        {"volumes", &Options::volumes, 1, 2},
+        {"version", &Options::version_max, 86, 101},
+        {"timeout", &Options::timeout, 1, 600},
+        {"ping-timeout", &Options::ping_timeout, 1, 300},
+        {"ping-int", &Options::ping_int, 1, 120},
+        {"connect-int", &Options::connect_int, 1, 120},
+        {"ko-count", &Options::ko_count, 0, 200},
+        {"drain-timeout", &Options::drain_timeout, 0, 100000},
+        {"max-epoch-size", &Options::max_epoch_size, 1, 20000},
+        {"max-requests", &Options::max_requests, 1, 100000},
     };
+    uint64_t number = 0;
     for (const auto& row : numbers)
         if (key == row.key) {
-            o.*row.member = number(value);
+            if (!read_number(value, row.low, row.high, number))
+                return false;
+            o.*row.member = static_cast<unsigned>(number);
             return true;
         }
     if (key == "show" || key == "hide")
         return show(script.show, value, key == "show");
     if (key == "size-kib") {
-        o.image_bytes = static_cast<uint64_t>(number(value)) << 10;
+        if (!read_number(value, 4, kSizeKibMax, number))
+            return false;
+        o.image_bytes = number << 10;
     } else if (key == "protocol" && value.size() == 1 && value[0] >= 'A' && value[0] <= 'C') {
         o.protocol = static_cast<DrbdProtocol>(value[0] - 'A' + 1);
     } else if (key == "on-io-error" && (value == "detach" || value == "pass-on")) {
@@ -81,6 +95,23 @@ bool set(Script& script, const std::string& key, const std::string& value) {
     return true;
 }
 
+// The numbers of a step; empty if they are numbers.
+std::string complaint_about(const std::vector<std::string>& words) {
+    const size_t at = words[0] == "begin" ? 1 : 0;
+    const std::string verb = at < words.size() ? words[at] : "";
+    const bool request = verb == "read" || verb == "write" || verb == "zeroes" || verb == "discard";
+    uint64_t sector = 0, sectors = 0;
+    double seconds = 0;
+    auto word = [&](size_t n) { return n < words.size() ? words[n] : std::string(); };
+    if (request && (!read_number(word(at + 2), 0, kSizeKibMax * 2, sector) || !read_number(word(at + 3), 1, kSizeKibMax * 2, sectors)))
+        return "'" + verb + " HOST SECTOR SECTORS' with whole numbers, and one sector at least";
+    if (verb == "run" && (words.size() != 2 || !read_seconds(word(1), kSecondsMax, seconds)))
+        return "'run SECONDS' with more than 0";
+    if (verb == "stall" && (words.size() != 4 || (word(1) != "data" && word(1) != "meta") || !read_seconds(word(3), kSecondsMax, seconds)))
+        return "'stall data HOST SECONDS', or meta, with more than 0 seconds";
+    return "";
+}
+
 bool is_trace(const std::string& line) {
     return line.rfind(kIndent, 0) == 0;
 }
@@ -92,7 +123,8 @@ Script read_script(const std::string& path) {
     script.path = path;
     script.options = quiet();
     std::ifstream file(path);
-    if (!file) {
+    std::error_code error;
+    if (!file || std::filesystem::is_directory(path, error)) {
         script.error = path + ": cannot be opened";
         return script;
     }
@@ -111,12 +143,18 @@ Script read_script(const std::string& path) {
         if (words.empty() || words[0][0] == '#')
             continue;
         if (words[0] != "set") {
+            if (const std::string wrong = complaint_about(words); !wrong.empty()) {
+                script.error = where + wrong;
+                return script;
+            }
             script.steps.push_back({static_cast<unsigned>(script.lines.size()), words, {}});
         } else if (!script.steps.empty() || words.size() != 3 || !set(script, words[1], words[2])) {
-            script.error = where + "'set KEY VALUE' with a known key, before the first step";
+            script.error = where + "'set KEY VALUE' with a known key and a value that it takes, before the first step";
             return script;
         }
     }
+    if (script.steps.empty())
+        script.error = path + ":" + std::to_string(std::max<size_t>(script.lines.size(), 1)) + ": no steps";
     return script;
 }
 
