@@ -419,10 +419,14 @@ bool Admin::all_is_well() const {
 
 // A command may wait for an answer on a stream that is dead one way: pings do not find that.
 bool Admin::has_pending() const {
-    for (int h = 0; h < 2; h++)
+    for (int h = 0; h < 2; h++) {
+        const Node& node = world_.node(h);
+        if (node.is_running() && node.has_pending_operation())
+            return true;
         for (unsigned v = 0; v < world_.options().volumes; v++)
-            if (world_.node(h).is_running() && world_.node(h).status(v).busy)
+            if (node.is_running() && node.status(v).busy)
                 return true;
+    }
     return false;
 }
 
