@@ -74,6 +74,7 @@ void drbd_connect_when_ready(DrbdObject *obj)
         drbd_connection_status(obj->core, &before);
         obj->net.times_before = before.times_connected;
         operation = drbd_on_connect(obj->core, false, error);
+        obj->net.connects_itself = operation != 0;
     }
     drbd_unlock(obj);
     if (ready && !operation) {
@@ -88,25 +89,31 @@ static void drbd_wait_timeout(void *opaque)
 }
 
 /*
- * The peer was met since the resource began to connect, and refused or was
- * refused, by either node: it lives, and may be Primary.
+ * Since the resource began to connect by itself the peer was met, and refused
+ * or was refused, by either node: it lives, and may be Primary.
  */
 static bool drbd_was_refused(DrbdObject *obj, Error **errp)
 {
     DrbdConnectionStatus status;
 
+    bool met;
+
     WITH_QEMU_LOCK_GUARD(&obj->lock) {
         drbd_connection_status(obj->core, &status);
+        met = status.times_connected != obj->net.times_before;
+        if (!obj->net.connects_itself) {
+            return false;
+        }
     }
-    if (!status.reason[0] || (strcmp(status.state, "StandAlone") &&
-                              (status.times_connected == obj->net.times_before ||
-                               !drbd_peer_may_come(obj)))) {
+    if (!status.reason[0] ||
+        (strcmp(status.state, "StandAlone") &&
+         (!met || !drbd_peer_may_come(obj)))) {
         return false;
     }
-    error_setg(errp, "Resource '%s' does not become Primary: its peer is there, "
-               "and they do not come together (%s); mend that, or open the node "
-               "without role=primary and use drbd-set-role", obj->id,
-               status.reason);
+    error_setg(errp, "Resource '%s' does not become Primary, as it waits for "
+               "its peer (wfc-timeout) and they do not come together: %s; mend "
+               "that, or open the node without role=primary and use "
+               "drbd-set-role", obj->id, status.reason);
     return true;
 }
 

@@ -134,7 +134,8 @@ typedef struct DrbdNet {
     size_t secret_bytes;            /* lock */
     bool configured;                /* lock; the core knows the options */
     bool auto_connect;              /* atomic; still to be done */
-    uint64_t times_before;          /* lock; connected so often before it began */
+    bool connects_itself;           /* lock; since the last node was added */
+    uint64_t times_before;          /* lock; connected so often before that */
 } DrbdNet;
 
 /* ------------------------------------------------------------ drbd-net.c */

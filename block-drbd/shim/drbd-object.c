@@ -105,6 +105,7 @@ bool drbd_object_add_node(DrbdObject *obj, BDRVDrbdState *s, Error **errp)
         ok = drbd_volume_open(obj->core, s->volume, error);
         if (ok) {
             obj->nodes[s->volume] = s;
+            obj->net.connects_itself = false;
         }
         drbd_unlock(obj);
     }

@@ -236,7 +236,7 @@ def test_wfc_timeout_promotes_nobody_beside_a_peer_that_refuses(two, options):
     pair.a.wait_lost()
     pair.b.options.update({"wfc-timeout": 20, **options})
     pair.b.start(nodes=False)
-    with pytest.raises(QmpError, match="does not become Primary: its peer is there"):
+    with pytest.raises(QmpError, match="does not become Primary, .* do not come together"):
         pair.b.add_volume(role="primary")
     assert pair.b.status()["role"] == "secondary"
 
@@ -249,3 +249,19 @@ def test_why_a_peer_is_not_reached_is_told(two):
     pair.b.start()
     pair.connected()
     assert pair.a.reason() == ""
+
+
+def test_wfc_timeout_is_not_refused_by_an_old_reason(two):
+    """The administrator disconnected; with connect=off nobody seeks the peer after that."""
+    pair = two(options={"connect": False}).create()
+    pair.a.start()
+    pair.a.primary(force=True)
+    pair.a.secondary()
+    pair.a.connect()
+    pair.a.disconnect()
+    assert "administrator" in pair.a.reason()
+    pair.a.set("wfc-timeout", 20)
+    for node in ("d0", "image0"):
+        pair.a.qmp.command("blockdev-del", node_name=node)
+    pair.a.add_volume(role="primary")
+    assert pair.a.status()["role"] == "primary"

@@ -356,6 +356,21 @@ def test_force_gets_out_of_a_disk_that_hangs(two, workspace, asked):
     pair.settle_equal()
 
 
+def test_a_full_disk_of_the_secondary_is_called_full(two):
+    """The administrator must not look for a broken one."""
+    pair = two().ready()
+    pair.b.quit()
+    with SwitchedDisk(pair.workspace, "b0", 0, error="ENOSPC") as disk:
+        pair.b.file_node = lambda volume: disk.node(f"image{volume}")
+        pair.b.start()
+        pair.a.wait_synced()
+        disk.fail_writes()
+        pair.a.guest().pwrite(pattern(1), 0)
+        pair.b.wait(lambda: pair.b.volume()["disk"] == "Diskless", "the disk is given up")
+        assert "No space left" in pair.b.volume()["disk-reason"]
+        pair.b.kill()
+
+
 def test_an_interrupted_invalidate_goes_on_where_it_was(two):
     """By the bitmap, not in full; and who it was that stopped, with what was left, is told."""
     pair = two(link=True, size=64 * MIB).ready()

@@ -48,6 +48,8 @@ Result<void> DrbdResource::open_volume(unsigned number) {
 void DrbdResource::close_volume(unsigned number) {
     DRBD_ASSERT(volume(number) && volumes_[number]->is_at_rest());
     volumes_[number].reset();
+    if (connection_.link().is_up())
+        on_handshake_over(number);  // nobody waits for the peer's word of it
     on_left();
 }
 

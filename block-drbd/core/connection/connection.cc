@@ -57,7 +57,7 @@ void Connection::connect(bool discard_my_data) {
     DRBD_ASSERT(configured_ && step_ == Step::StandAlone);
     discard_my_data_ = discard_my_data;
     loss_ = {};
-    reason_[0] = 0;
+    reason_[0] = dial_error_[0] = 0;
     step_ = Step::Waiting;
     retry_ms_ = 0;
     link_.set_protocol(static_cast<wire::ReplicationProtocol>(config_.protocol));
@@ -226,9 +226,10 @@ void Connection::on_listen_failed(const char* text) {
 }
 
 void Connection::on_dialled(unsigned number, const char* error) {
+    if (sockets_[number].use != SocketUse::Dialling)
+        return;
     std::snprintf(dial_error_, sizeof dial_error_, "%s", error ? error : "");
-    if (sockets_[number].use == SocketUse::Dialling)
-        establish_.on_dialled(number, error == nullptr, now_ms());
+    establish_.on_dialled(number, error == nullptr, now_ms());
 }
 
 int Connection::on_accepted() {
