@@ -361,26 +361,14 @@ void World::on_metadata_written(Node& node, unsigned volume) {
     }
 }
 
-bool World::lacks_disk(const Node& node) const {
-    for (unsigned v = 0; v < options_.volumes; v++)
-        if (const std::string disk = node.status(v).disk; disk == "Diskless" || disk == "Failed")
-            return true;
-    return false;
-}
-
 void World::on_state_change(Node& node, const DrbdNotice& change) {
     const int host = node.host();
     const unsigned volume = static_cast<unsigned>(change.volume);
     if (const std::string wrong = check_step(change); !wrong.empty())
         complain(wrong);
     guest_errors_.on_state_change(host, change, queue_.now());
-    if (std::strcmp(change.new_value, "WFReportParams") == 0)
-        met_[host] = queue_.now();
-    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Attaching") == 0)
-        attached_[host] = queue_.now();
-    const bool is_protocol_error = std::strcmp(change.new_value, "ProtocolError") == 0;
-    const LossFacts facts = {.line_alters = net_.has_corrupted(), .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty(),
-                             .disk_came_or_went = is_protocol_error && (attached_[host] > met_[host] || lacks_disk(node))};
+    const LossFacts facts = {.line_alters = net_.has_corrupted(),
+                             .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty()};
     if (const std::string wrong = check_protocol_error(host, change, facts); !wrong.empty())
         complain(wrong);
     if (std::strcmp(change.field, "connection") == 0)

@@ -98,7 +98,6 @@ class World {
     bool is_well();
     bool is_unwell();
     bool has_bits() const;
-    bool lacks_disk(const Node& node) const;
     bool has_ended();
     bool is_acknowledged();
     Time request_bound() const;
@@ -121,7 +120,6 @@ class World {
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
     GuestErrors guest_errors_;
-    Time met_[2] = {0, 0}, attached_[2] = {0, 0};  // the last handshake's begin, the last disk that came
     NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     uint64_t next_check_ = 0, next_crash_check_ = 0;

@@ -42,7 +42,7 @@ bool DrbdResource::is_stalled() const {
     if (!peer_io_.may_receive())
         return true;
     for (const auto& volume : volumes_)
-        if (volume && volume->holds_peer_writes())
+        if (volume && (volume->holds_peer_writes() || !volume->resync().may_receive()))
             return true;
     return false;
 }

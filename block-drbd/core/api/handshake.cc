@@ -430,11 +430,17 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         (decided || announced.disk < DiskState::Negotiating))
         next.disk = intended_disk_;
 
-    if (decided)
+    if (decided) {
+        // The peer decides by what this node tells now: by what was compared, not by what a rule has made of it.
+        told_what_was_compared_ = announced.disk == DiskState::Negotiating && is_connected();
+        if (told_what_was_compared_)
+            send_uuids();
         take_decision();
+    }
     const bool establishes = before.connection < ConnectionState::Connected && next.connection >= ConnectionState::Connected;
     const StateVerdict verdict = change_state(establishes ? ChangeKind::Soft : ChangeKind::Hard, next,
                                               decided ? decision_.reason : "the peer's state", 0);  // 9
+    told_what_was_compared_ = false;
     if (!verdict.ok())
         return Error::of(ErrorCode::Incompatible, "volume %u: the peer's state is refused: %s", number_, verdict.reason);
     if (before.disk == DiskState::Negotiating && state_.disk == DiskState::Failed)

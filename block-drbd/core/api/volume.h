@@ -368,6 +368,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool target_refused_ = false;      // source: a write of the guest failed there in this resync
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
+    bool told_what_was_compared_ = false;  // P_UUIDS of a disk that the peer attached: no second one
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
     bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words
     uint64_t failed_blocks_ = 0;

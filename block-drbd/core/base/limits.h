@@ -58,8 +58,8 @@ constexpr unsigned kResyncQueueMs = 100;
 constexpr Bytes kResyncFlushBytes{8ull << 20};
 constexpr unsigned kResyncFlushMs = 100;
 constexpr unsigned kResyncRetryMs = 1000;
-// As source: requests that are not acknowledged yet (a peer with more is
-// dropped), and how many are read at a time.
+// As source: requests that are not acknowledged yet (with more the data stream
+// is not read on), and how many are read at a time.
 constexpr unsigned kResyncUnansweredMax = 4096;
 constexpr unsigned kResyncReadsMax = 64;
 // What a target acknowledged is taken for lost until a barrier confirms it;

@@ -54,9 +54,7 @@ Result<void> ResyncSource::on_request(const wire::Frame& frame) {
     if (!decoded)
         return decoded.error();
     SourceRequest* request = free_.pop_front();
-    if (!request)
-        return Error::of(ErrorCode::Protocol, "%s: volume %u: more than %u requests of a resync are not acknowledged",
-                         frame.row->name, parts_.volume, kResyncUnansweredMax);
+    DRBD_ASSERT(request);
     request->sector = decoded.value().sector;
     request->size = decoded.value().size;
     request->id = decoded.value().id;

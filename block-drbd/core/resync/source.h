@@ -54,8 +54,12 @@ class ResyncSource final : public RangeLockListener {
     bool is_running() const { return running_; }
     uint64_t failed_blocks() const { return failed_blocks_; }
     bool was_asked() const { return was_asked_; }  // since begin()
+    // There is room for a request.  Acknowledgements come on the other stream, and may stand still on it while
+    // requests go on: those wait in the socket, then.  No time limit: a target may write as slowly as its disk does.
+    bool may_receive() const { return !free_.empty(); }
 
-    Result<void> on_request(const wire::Frame& frame);  // P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST
+    // P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST; only while may_receive().
+    Result<void> on_request(const wire::Frame& frame);
     // P_RS_WRITE_ACK, P_NEG_ACK
     Result<void> on_ack(wire::Packet packet, const wire::BlockAck& ack);
 

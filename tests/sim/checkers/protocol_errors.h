@@ -17,7 +17,6 @@ namespace drbd::sim {
 struct LossFacts {
     bool line_alters;         // the world has altered something that was sent
     bool secret_on_one_side;
-    bool disk_came_or_went;   // one of this node's: it has none, or it was attached in this connection
 };
 
 // `host` has changed its state.

@@ -87,6 +87,8 @@ bool set(Script& script, const std::string& key, const std::string& value) {
         o.internal = value == "internal";
     } else if (key == "secret-a" || key == "secret-b") {
         o.secret[key == "secret-b"] = value;
+    } else if (key == "after-sb-1pri" && (value == "disconnect" || value == "discard-secondary")) {
+        o.after_sb[1] = value == "disconnect" ? 0 : 8;  // as the wire numbers them (spec 3.2)
     } else if (key == "integrity" && (value == "on" || value == "off")) {
         o.integrity = value == "on";
     } else {

@@ -170,14 +170,15 @@ TEST(Resync, RequestsAreBounded) {
         give(pair.a, Stream::Data, request(pair.a, i % 2 ? Packet::RsThinRequest : Packet::RsDataRequest,
                                            Sector(8 * (i % 1024)), kLength));
         ASSERT_EQ(pair.a.error, "");
+        ASSERT_EQ(pair.a.resync.may_receive(), i + 1 < kResyncUnansweredMax);
         if (i % 8 == 0)
             pair.a.step_io();
     }
     EXPECT_LE(pair.a.requests.in_use(), pair.a.requests.size() / 2);
     EXPECT_LE(pair.a.requests.bytes(), pair.a.requests.bytes_max() / 2);
-    give(pair.a, Stream::Data, request(pair.a, Packet::RsDataRequest, Sector(0), kLength));
-    EXPECT_NE(pair.a.error, "");
+    EXPECT_FALSE(pair.a.resync.may_receive());
     pair.a.link_lost();
+    EXPECT_TRUE(pair.a.resync.may_receive());
     pair.finish_io();
     EXPECT_EQ(pair.a.requests.in_use(), 0u);
     EXPECT_EQ(pair.a.guest.locks(), 0u);
