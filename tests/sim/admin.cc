@@ -70,6 +70,8 @@ void Admin::end_drains(int h) {
 // ----------------------------------------------------------------- tending --
 
 void Admin::tick() {
+    if (meets_anew_later_ && !is_busy(0) && !is_busy(1))
+        meet_anew();
     const int first = static_cast<int>(random_.below(2));
     tend(first);
     tend(1 - first);
@@ -312,8 +314,14 @@ void Admin::solve() {
     host_[h].formatted.assign(world_.options().volumes, false);
 }
 
+bool Admin::is_busy(int h) const { return world_.node(h).is_running() && world_.node(h).has_pending_operation(); }
+
 // A disk that failed in places is attached anew; otherwise the connection is.
 void Admin::meet_anew() {
+    // A promotion that this tick began, and that is refused as long as the nodes do not meet: before the next one.
+    meets_anew_later_ = is_busy(0) || is_busy(1);
+    if (meets_anew_later_)
+        return;
     for (int h = 0; h < 2; h++)
         for (unsigned v = 0; v < world_.options().volumes; v++)
             if (is(world_.node(h).status(v).disk, "Inconsistent") && is(world_.node(h).status(v).peer_disk, "UpToDate")) {

@@ -62,6 +62,7 @@ class Admin {
     void tend_role(int host);
     void promoted(int host);
     void solve();
+    bool is_busy(int h) const;
     void meet_anew();
     void fail_over();
     void command();
@@ -87,6 +88,7 @@ class Admin {
     bool gave_commands_ = false;
     unsigned apart_ = 0;       // ticks in a row without a connection, both up
     unsigned unwell_ = 0;
+    bool meets_anew_later_ = false;
     unsigned recreated_ = 0;
     uint64_t left_[2][DRBD_MAX_VOLUMES] = {};  // out of sync at the last look, of an Inconsistent disk
 };

@@ -146,6 +146,13 @@ constexpr SoftRule kSoftRules[] = {
                 n.disk != UpToDate && n.disk != Diskless &&
                 (n.connection <= WFSyncUUID || n.connection != o.connection);
      }},
+    // The same rule where none is on its way: after a write that failed with pass-on, or a resync that could not read everything.
+    {InTransientState, "the peer's disk is good, and no resync is under way: disconnect and connect, and one begins",
+     [](const State& o, const State& n, const StatePolicy& p) {
+         return o.role != Role::Primary && n.role == Role::Primary && n.peer_disk == UpToDate &&
+                n.disk >= Inconsistent && n.disk != UpToDate && n.connection == Connected &&
+                o.connection == Connected && !p.handshake_under_way;
+     }},
     {NeedConnection, "verify needs a connection",
      [](const State& o, const State& n, const StatePolicy&) { return verifying(n) && o.connection < Connected; }},
     {ResyncRunning, "a resync or verify is running",

@@ -171,6 +171,18 @@ TEST(ValidSoftTransition, EveryPairTheLastMatchWins) {
 }
 
 // All single-field wishes from every valid state.
+// "Try again" is no advice where nothing is going to happen.
+TEST(ValidSoftTransition, SaysHowABadDiskBesideAGoodOneGetsItsResync) {
+    const int connected = 10, target_bitmap = 14;
+    const auto reason = [](int connection, int disk) {
+        return std::string(valid_soft_transition(state(2, 2, connection, disk, 8), state(1, 2, connection, disk, 8), {}).reason);
+    };
+    EXPECT_NE(reason(connected, 4).find("disconnect and connect"), std::string::npos);
+    EXPECT_NE(reason(connected, 5).find("disconnect and connect"), std::string::npos);
+    EXPECT_EQ(reason(connected, 3), "a resync is about to start");  // Negotiating
+    EXPECT_EQ(reason(target_bitmap, 4), "a resync is about to start");
+}
+
 TEST(DecideChange, ASoftChangeLeadsFromAValidStateToAValidOne) {
     StatePolicy p;
     p.has_verify_alg = true;
