@@ -70,7 +70,7 @@ void Admin::end_drains(int h) {
 // ----------------------------------------------------------------- tending --
 
 void Admin::tick() {
-    if (meets_anew_later_ && !is_busy(0) && !is_busy(1))
+    if (meets_anew_later_ && are_reachable() && !is_busy(0) && !is_busy(1))
         meet_anew();
     const int first = static_cast<int>(random_.below(2));
     tend(first);
@@ -212,9 +212,15 @@ bool Admin::needs_force(int h) const {
     return !is_up_to_date(1 - h);
 }
 
+// An old disk under a running guest is no source (decision 0026).
+bool Admin::is_bad(int h, unsigned volume) const {
+    const char* disk = world_.node(h).status(volume).disk;
+    return is(disk, "Inconsistent") || (is(disk, "Outdated") && world_.node(h).is_primary());
+}
+
 bool Admin::nobody_is_good() const {
     for (unsigned v = 0; v < world_.options().volumes; v++)
-        if (are_reachable() && is(world_.node(0).status(v).disk, "Inconsistent") && is(world_.node(1).status(v).disk, "Inconsistent"))
+        if (are_reachable() && is_bad(0, v) && is_bad(1, v))
             return true;
     return false;
 }

@@ -72,6 +72,7 @@ class Admin {
     bool is_up_to_date(int host) const;
     bool only_outdated(int h) const;
     bool needs_force(int host) const;
+    bool is_bad(int h, unsigned volume) const;
     bool nobody_is_good() const;
     void drain_for(int host, Time time);
     void end_drains(int host);

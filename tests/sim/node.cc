@@ -17,6 +17,8 @@ Node::Node(World& world, int host, Rng random)
     for (unsigned v = 0; v < o.volumes; v++)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
     jobs_.resize(o.volumes);
+    received_writes_.resize(o.volumes);
+    slow_.resize(o.volumes);
     disk_hangs_.resize(o.volumes);
 }
 
@@ -72,6 +74,7 @@ void Node::die() {
     buffers_.clear();
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
+    received_writes_.assign(received_writes_.size(), 0);
     drains_ = 0;
     requests_.clear();
     request_order_.clear();
@@ -338,6 +341,8 @@ uint64_t Node::connect(bool discard_my_data) {
 
 uint64_t Node::disconnect(bool force) {
     BEGIN_COMMAND;
+    if (!force)
+        world_.on_disconnect(*this);
     return begun(drbd_on_disconnect(core_now(), force, error), force ? "disconnect force" : "disconnect", -1, error);
 }
 

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "disk.h"
@@ -106,6 +107,8 @@ class Node final : public LinkUser {
     void kill();
     void lose_power();
     void freeze(bool on);
+    // The next I/O for the peer takes this long.
+    void slow_next(unsigned volume, Time time) { slow_[volume] = time; }
     void fail_next(DiskFault kind, bool on = true) { fails_next_[static_cast<unsigned>(kind)] = on; }
 
     // Commands; 0 if refused at once (refusal()).
@@ -136,6 +139,8 @@ class Node final : public LinkUser {
     bool is_drained() const { return drains_ != 0; }
     uint64_t lent_bytes() const { return lent_bytes_; }  // buffers that the core has, or is about to get
     unsigned peer_io_in_flight() const { return peer_io_in_flight_; }
+    unsigned volumes() const { return static_cast<unsigned>(received_writes_.size()); }
+    unsigned received_writes(unsigned volume) const { return received_writes_[volume]; }
     // I/O that hangs, and who need not wait for it.  excuse_requests() comes first.
     Time hung_since() const;          // of the oldest one; 0: none
     void excuse_requests();
@@ -237,7 +242,9 @@ class Node final : public LinkUser {
     };
     template <typename F>
     void disk_io(const DiskIo& io, F done) {  // every one comes by here; `done` is called when it ends, if it does
-        const Time time = io_time();
+        Time time = io_time();
+        if (io.kind == DiskIo::Kind::Peer && slow_[io.volume] != 0)
+            time = std::exchange(slow_[io.volume], 0);
         if (hangs(io.volume))
             hang(io, std::move(done));
         else
@@ -298,7 +305,9 @@ class Node final : public LinkUser {
     std::unordered_map<void*, Buffer> buffers_;
     std::vector<uint64_t> values_;  // of a write that begins
     uint64_t lent_bytes_ = 0;
+    std::vector<Time> slow_;
     unsigned peer_io_in_flight_ = 0;
+    std::vector<unsigned> received_writes_;  // of the peer's guest, at the image now; by volume
     unsigned drains_ = 0;
     std::map<uint64_t, Operation> operations_;
     std::string refusal_;

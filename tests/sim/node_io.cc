@@ -155,6 +155,7 @@ void Node::job_done(unsigned volume, int result) {
 void Node::peer_io(const DrbdPeerIo& io) {
     Disk& disk = disks_[io.volume];
     uint32_t write = kNoWrite;
+    bool of_guest = false;
     world_.trace().line(host_, io.kind == DRBD_PEER_WRITE ? "peer-write" : io.kind == DRBD_PEER_READ ? "peer-read" :
                         io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
                         io.id, io.offset / 512, io.bytes / 512);
@@ -162,10 +163,10 @@ void Node::peer_io(const DrbdPeerIo& io) {
         values_.resize(io.bytes / 512);
         for (uint32_t at = 0; at < io.bytes / 512; at++)
             values_[at] = value_of(static_cast<const uint8_t*>(io.buffer) + at * 512);
-        world_.on_peer_write(*this, io, values_);
+        of_guest = world_.on_peer_write(*this, io, values_);
     } else if (io.kind == DRBD_PEER_ZEROES) {
         values_.assign(io.bytes / 512, 0);
-        world_.on_peer_write(*this, io, values_);
+        of_guest = world_.on_peer_write(*this, io, values_);
     }
     if (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES) {
         if ((io.offset + io.bytes) / 512 > disk.image().sectors()) {
@@ -175,8 +176,12 @@ void Node::peer_io(const DrbdPeerIo& io) {
         write = disk.write_values(io.offset / 512, values_, io.fua);
     }
     peer_io_in_flight_++;
+    received_writes_[io.volume] += of_guest;
     disk_io({.volume = io.volume, .kind = DiskIo::Kind::Peer, .sector = io.offset / 512, .sectors = io.bytes / 512, .write = write},
-            [this, io, write, position = disk.flush_position()] { peer_io_done(io, write, position); });
+            [this, io, write, of_guest, position = disk.flush_position()] {
+                received_writes_[io.volume] -= of_guest;
+                peer_io_done(io, write, position);
+            });
 }
 
 void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPosition position) {

@@ -73,6 +73,13 @@ void read_fields(TappedPacket& packet, const uint8_t* at, size_t length) {
         if (length >= 48)
             read_generations(packet.generations, at);
         return;
+    case Packet::StateChangeRequest:
+    case Packet::ConnectionStateChangeRequest:
+        packet.mask = static_cast<uint32_t>(big_endian(at, 4));
+        packet.value = static_cast<uint32_t>(big_endian(at + 4, 4));
+        return;
+    case Packet::StateChangeReply:
+    case Packet::ConnectionStateChangeReply: packet.value = static_cast<uint32_t>(big_endian(at, 4)); return;
     case Packet::Barrier:
     case Packet::BarrierAck:
         packet.number = static_cast<uint32_t>(big_endian(at, 4));

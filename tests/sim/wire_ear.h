@@ -44,6 +44,7 @@ struct TappedPacket {
     uint32_t flags = 0;               // P_DATA, P_TRIM, P_ZEROES
     uint32_t number = 0;              // P_BARRIER, P_BARRIER_ACK
     uint32_t set_size = 0;            // P_BARRIER_ACK
+    uint32_t mask = 0, value = 0;     // a question about a change of the state; `value` alone: the answer
     TappedParameters parameters;
     TappedGenerations generations;
     std::vector<uint64_t> values;     // content, by sector; empty: none, or zeroes

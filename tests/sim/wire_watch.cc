@@ -10,7 +10,7 @@ namespace drbd::sim {
 WireWatch::WireWatch(World& world)
     : world_(world), ear_(*this), refused_{std::vector<bool>(world.options().volumes), std::vector<bool>(world.options().volumes)},
       generations_{std::vector<TappedGenerations>(world.options().volumes), std::vector<TappedGenerations>(world.options().volumes)},
-      configuration_(settings_of(world.options(), 0), settings_of(world.options(), 1)) {}
+      outdated_(world.options().volumes), configuration_(settings_of(world.options(), 0), settings_of(world.options(), 1)) {}
 
 void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (packet.packet == wire::Packet::ConnectionFeatures) {
@@ -42,6 +42,7 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     const Node& node = world_.node(host);
     if (!node.is_running() || packet.volume >= world_.options().volumes)
         return;
+    on_state_change_packet(host, packet);
     if (packet.packet == wire::Packet::Barrier)
         configuration_.on_barrier(host, packet.number);
     if (packet.packet == wire::Packet::BarrierAck)
@@ -58,15 +59,27 @@ void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
         world_.complain(wrong);
 }
 
-void WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
+void WireWatch::on_state_change_packet(int host, const TappedPacket& packet) {
+    const Node &own = world_.node(host), &peer = world_.node(1 - host);
+    std::string wrong;
+    if (packet.packet == wire::Packet::StateChangeRequest || packet.packet == wire::Packet::ConnectionStateChangeRequest)
+        wrong = outdated_.on_asked(host, own, peer, {.mask = packet.mask, .value = packet.value});
+    else if (packet.packet == wire::Packet::StateChangeReply || packet.packet == wire::Packet::ConnectionStateChangeReply)
+        wrong = outdated_.on_answered(host, own, peer, static_cast<int32_t>(packet.value) >= 1);
+    if (!wrong.empty())
+        world_.complain(wrong);
+}
+
+bool WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values) {
     Sent* begun = ledgers_[host].find_begun(volume, sector, values);
     if (!begun)
-        return;
+        return false;
     begun->begun = true;
     if (begun->resync || world_.node(host).is_primary())
-        return;
+        return !begun->resync;
     if (const std::string wrong = check_epochs_before(ledgers_[host], *begun, world_.node(host).disk(volume)); !wrong.empty())
         world_.complain(wrong);
+    return true;
 }
 
 }  // namespace drbd::sim

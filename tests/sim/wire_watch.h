@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Listens to what the nodes say to each other, and asks the checkers that judge
-// by it: acknowledgements and epochs.
+// by it: acknowledgements, epochs, configuration, what is said of copies that stay behind.
 //
 // In: packets as they are sent (wire_ear.h), I/O for the peer as it begins, the
 // guest's writes as they are issued and completed.  Out: complaints.
@@ -10,6 +10,7 @@
 
 #include "checkers/configuration.h"
 #include "checkers/epochs.h"
+#include "checkers/outdated.h"
 #include "checkers/wire_ledger.h"
 #include "wire_ear.h"
 
@@ -25,8 +26,10 @@ class WireWatch final : public WireListener {
 
     WireEar& ear() { return ear_; }
     Configuration& configuration() { return configuration_; }
+    OutdatedCopies& outdated() { return outdated_; }
     void on_packet(int host, uint32_t tcp, const TappedPacket& packet) override;
-    void on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values);
+    // True if it is a write of the guest.
+    bool on_peer_write(int host, unsigned volume, uint64_t sector, std::span<const uint64_t> values);
     void on_peer_write_failed(int host, unsigned volume, uint64_t sector, uint64_t sectors) {
         ledgers_[host].on_failed(volume, sector, sectors);
     }
@@ -41,12 +44,15 @@ class WireWatch final : public WireListener {
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }
 
   private:
+    void on_state_change_packet(int host, const TappedPacket& packet);
+
     World& world_;
     WireEar ear_;
     WireLedger ledgers_[2];  // by the host that it was sent to
     std::vector<bool> refused_[2];
     std::vector<TappedGenerations> generations_[2];
     EpochOrder order_;
+    OutdatedCopies outdated_;
     Configuration configuration_;
 };
 

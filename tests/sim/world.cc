@@ -306,6 +306,7 @@ void World::check_bounds() {
 }
 
 void World::on_process_died(int host, bool lost_cache) {
+    roles_.on_process_died(host, queue_.now());
     guest_.on_process_died(host, lost_cache);
     for (unsigned v = 0; v < options_.volumes; v++)
         steps_[host][v].on_process_died(nodes_[host]->disk(v));
@@ -314,6 +315,10 @@ void World::on_process_died(int host, bool lost_cache) {
 
 void World::on_process_started(Node& node) {
     wire_.configuration().on_start(node.host(), queue_.now(), node.settings());
+}
+
+void World::on_disconnect(Node& node) {
+    wire_.outdated().on_disconnect(node.host(), node, *nodes_[1 - node.host()]);
 }
 
 void World::on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text) {
@@ -367,6 +372,10 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (const std::string wrong = check_step(change); !wrong.empty())
         complain(wrong);
     guest_errors_.on_state_change(host, change, queue_.now());
+    if (const std::string wrong = roles_.on_state_change(node, change, queue_.now()); !wrong.empty())
+        complain(wrong);
+    if (const std::string wrong = wire_.outdated().on_state_change(node, change); !wrong.empty())
+        complain(wrong);
     const LossFacts facts = {.line_alters = net_.has_corrupted(),
                              .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty()};
     if (const std::string wrong = check_protocol_error(host, change, facts); !wrong.empty())
@@ -460,6 +469,8 @@ void World::judge_target_of_policy(Node& node, unsigned volume) {
 }
 
 void World::on_request_end(Node& node, GuestRequest& request) {
+    if (const std::string wrong = roles_.on_request_end(node, request); !wrong.empty())
+        complain(wrong);
     if (!has_bad_disks_ && guest_.runs_on(node.host()))
         if (const std::string wrong = guest_errors_.check(node, request); !wrong.empty())
             complain(wrong);
@@ -467,11 +478,11 @@ void World::on_request_end(Node& node, GuestRequest& request) {
         guest_.on_end(request);
 }
 
-void World::on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values) {
+bool World::on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values) {
     for (const uint64_t value : values)
         if (value == kTornValue || (value >> 12) > guest_.started())
             complain("bytes: what came from the peer for offset " + std::to_string(io.offset) + " is nothing that was written");
-    wire_.on_peer_write(node.host(), io.volume, io.offset / 512, values);
+    return wire_.on_peer_write(node.host(), io.volume, io.offset / 512, values);
 }
 
 }  // namespace drbd::sim

@@ -16,6 +16,7 @@
 #include "checkers/as_if_crashed.h"
 #include "checkers/bounds.h"
 #include "checkers/guest_errors.h"
+#include "checkers/roles.h"
 #include "checkers/legal_states.h"
 #include "checkers/resync_direction.h"
 #include "checkers/split_brain_policy.h"
@@ -66,11 +67,13 @@ class World {
 
     // From the nodes.
     void on_process_started(Node& node);
+    void on_disconnect(Node& node);  // the command, without force
     void on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text);
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);
     void on_request_end(Node& node, GuestRequest& request);
-    void on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
+    // True if it is a write of the peer's guest, and not of a resync.
+    bool on_peer_write(Node& node, const DrbdPeerIo& io, std::span<const uint64_t> values);
     void on_metadata_written(Node& node, unsigned volume);
     void on_state_change(Node& node, const DrbdNotice& change);
     void on_peer_lost(Node& node, const char* text);
@@ -120,6 +123,7 @@ class World {
     std::vector<AsIfCrashed> as_if_crashed_;  // of each volume
     std::vector<Bounds> bounds_;
     GuestErrors guest_errors_;
+    Roles roles_;
     NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     uint64_t next_check_ = 0, next_crash_check_ = 0;

@@ -144,6 +144,15 @@ void solve_split_brain(Decision& d, const Input& in, SyncVerdict verdict) {
            d.rule->text, in.self.uuids.current, in.peer.uuids.current);
 }
 
+// An old disk under a running guest: he goes on with the peer's data, or with none.  Its generation may be the one that the guest
+// has seen: what the peer has begun for the guest since is not always heard of.
+bool guest_saw_newer(const Input& in) { return in.self.role == Role::Primary && in.self.disk < DiskState::UpToDate; }
+
+bool guest_saw_others(const Input& in) {
+    return in.self.role == Role::Primary && in.self_negotiating && in.exposed_uuid != 0 &&
+           !same_generation(in.exposed_uuid, in.self.uuids.current);
+}
+
 // A direction is found; what may still forbid it on this node.
 void check_direction(Decision& d, const Input& in) {
     const uint64_t own = in.self.uuids.current;
@@ -156,13 +165,20 @@ void check_direction(Decision& d, const Input& in) {
         return;
     }
     // Its guest lived on the peer's data (decision 0026).
-    if (d.direction == Direction::Source && in.self_negotiating && in.self.role == Role::Primary &&
-        in.exposed_uuid != 0 && !same_generation(in.exposed_uuid, own)) {
+    if (d.direction == Direction::Source && guest_saw_others(in)) {
         refuse(d, in, Refusal::SourceUnknownToGuest,
                "the guest of this Primary has seen the data generation %016" PRIX64 ", and the disk that comes, with "
                "%016" PRIX64 ", would become the source of a resync under it (rule %u: %s; peer's generation "
                "%016" PRIX64 "); stop the guest and make this node Secondary, then attach",
                in.exposed_uuid, own, d.rule->number, d.rule->text, peers);
+        return;
+    }
+    if (d.direction == Direction::Source && guest_saw_newer(in)) {
+        refuse(d, in, Refusal::SourceUnknownToGuest,
+               "the guest of this Primary has seen newer data than this node's disk holds, which is %s, and would become the "
+               "source of a resync under it (rule %u: %s; " OWN_AND_PEERS "); stop the guest and make this node "
+               "Secondary, then connect",
+               name_of(in.self.disk), d.rule->number, d.rule->text, own, peers);
         return;
     }
     const bool is_primary = in.self.role == Role::Primary && !d.demote_self;

@@ -136,7 +136,8 @@ History::Place History::place_of(uint64_t sector, uint64_t value) const {
             continue;
         // Zeroes look alike: the newest are meant.
         found = true;
-        place = {.issued = value != 0 ? e.issued : 0, .superseded = e.superseded, .superseded_stable = e.superseded_stable};
+        place = {.issued = value != 0 ? e.issued : 0, .superseded = e.superseded, .superseded_stable = e.superseded_stable,
+                 .successor_issued = e.successor_issued};
         // One that was under way when the next guest began may have landed after that.
         if (e.superseded < e.ended)
             place.superseded = place.superseded_stable = 0;

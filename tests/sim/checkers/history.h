@@ -67,6 +67,7 @@ class History {
     struct Place {
         uint64_t issued = 0;             // of a write with a name of its own; 0: unknown
         uint64_t superseded = 0, superseded_stable = 0;  // 0: it is not
+        uint64_t successor_issued = 0;   // the write that superseded it
     };
     Place place_of(uint64_t sector, uint64_t value) const;
     // Is this what a write that ended left, and no later one has replaced?

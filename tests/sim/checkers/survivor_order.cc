@@ -20,8 +20,9 @@ std::string check_survivor_order(const History& history, const Disk& disk, int h
             }
             // What replaced it may have been here, and be lost with a cache: the flush
             // after it may have been the other host's alone.  Or the other host lost it,
-            // and was the source of a resync since.
-            const bool lost = history.has_lost_since(host, place.superseded) || history.has_lost_since(1 - host, place.superseded);
+            // and was the source of a resync since.  It may have died before the guest heard of the write's end.
+            const uint64_t replaced = place.successor_issued != 0 ? place.successor_issued : place.superseded;
+            const bool lost = history.has_lost_since(host, replaced) || history.has_lost_since(1 - host, replaced);
             const uint64_t since = view == View::Stable ? place.superseded_stable : lost ? 0 : place.superseded;
             if (since != 0 && since < oldest) {
                 oldest = since;
@@ -32,7 +33,8 @@ std::string check_survivor_order(const History& history, const Disk& disk, int h
         return "";
     return std::string("survivor_order: the ") + (view == View::Stable ? "stable" : "current") + " content of " + "AB"[host] +
            " calls itself good; sector " + std::to_string(newest_at) + " has write " + std::to_string(disk.value(view, newest_at) >> 12) +
-           ", issued " + std::to_string(newest) + ", but sector " + std::to_string(oldest_at) + " was overwritten before; history" +
+           ", issued " + std::to_string(newest) + ", but sector " + std::to_string(oldest_at) + " has write " +
+           std::to_string(disk.value(view, oldest_at) >> 12) + ", which was overwritten before; history" +
            history.describe(oldest_at);
 }
 

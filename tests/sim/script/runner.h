@@ -89,6 +89,7 @@ class Runner {
     void drain(const Words&);
     void undrain(const Words&);
     void stall(const Words&);
+    void slow(const Words&);
     void compare(const Words&);
     void run_for(const Words&);
 

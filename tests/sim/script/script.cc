@@ -98,7 +98,7 @@ bool set(Script& script, const std::string& key, const std::string& value) {
 }
 
 // The numbers of a step; empty if they are numbers.
-std::string complaint_about(const std::vector<std::string>& words) {
+std::string complaint_about(const Script& script, const std::vector<std::string>& words) {
     const size_t at = words[0] == "begin" ? 1 : 0;
     const std::string verb = at < words.size() ? words[at] : "";
     const bool request = verb == "read" || verb == "write" || verb == "zeroes" || verb == "discard";
@@ -111,6 +111,8 @@ std::string complaint_about(const std::vector<std::string>& words) {
         return "'run SECONDS' with more than 0";
     if (verb == "stall" && (words.size() != 4 || (word(1) != "data" && word(1) != "meta") || !read_seconds(word(3), kSecondsMax, seconds)))
         return "'stall data HOST SECONDS', or meta, with more than 0 seconds";
+    if (verb == "slow" && (words.size() != 4 || !read_number(word(2), 0, script.options.volumes - 1, sector) || !read_seconds(word(3), kSecondsMax, seconds)))
+        return "'slow HOST VOLUME SECONDS' with a volume that there is, and more than 0 seconds";
     return "";
 }
 
@@ -145,7 +147,7 @@ Script read_script(const std::string& path) {
         if (words.empty() || words[0][0] == '#')
             continue;
         if (words[0] != "set") {
-            if (const std::string wrong = complaint_about(words); !wrong.empty()) {
+            if (const std::string wrong = complaint_about(script, words); !wrong.empty()) {
                 script.error = where + wrong;
                 return script;
             }

@@ -44,6 +44,7 @@ void Runner::run_verb(const Words& words) {
         {"drain", &Runner::drain, 1},
         {"undrain", &Runner::undrain, 1},
         {"stall", &Runner::stall, 3},
+        {"slow", &Runner::slow, 3},
         {"secret", &Runner::set_secret, 2},
         {"compare", &Runner::compare, 0},
         {"run", &Runner::run_for, 1},
@@ -330,6 +331,12 @@ void Runner::stall(const Words& words) {
     const double seconds = std::strtod(words[3].c_str(), nullptr);
     listing_.say(-1, "stall", words[1] + " to " + words[2]);
     world_.net().stall(end, world_.queue().now() + static_cast<Time>(seconds * kSecond));
+}
+
+// `slow HOST VOLUME SECONDS`: the next I/O there that is for the peer takes so long.
+void Runner::slow(const Words& words) {
+    node(host_of(words)).slow_next(static_cast<unsigned>(std::strtoul(words[2].c_str(), nullptr, 10)),
+                                   static_cast<Time>(std::strtod(words[3].c_str(), nullptr) * kSecond));
 }
 
 void Runner::compare(const Words&) {

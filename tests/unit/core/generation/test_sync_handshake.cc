@@ -194,6 +194,23 @@ TEST(SyncHandshake, ADiskThatTheGuestHasNotSeenIsNoSourceUnderIt) {
     EXPECT_EQ(decide_sync(in).direction, Direction::Target) << "and it may follow what the guest has seen";
 }
 
+// What the peer began for the guest is not always heard of: the disk's own state says enough.
+TEST(SyncHandshake, AnOldDiskIsNoSourceUnderARunningGuest) {
+    for (const bool negotiating : {false, true}) {
+        HandshakeInput in = input(kBehind, kAhead);
+        in.peer.disk = DiskState::Inconsistent;
+        in.self.role = Role::Primary;
+        in.self_negotiating = negotiating;
+        in.exposed_uuid = in.self.uuids.current;
+        EXPECT_EQ(decide_sync(in).direction, Direction::Source);
+        in.self.disk = DiskState::Outdated;
+        EXPECT_EQ(decide_sync(in).refusal, Refusal::SourceUnknownToGuest);
+        EXPECT_NE(std::string(decide_sync(in).reason).find("Outdated"), std::string::npos);
+        in.self.role = Role::Secondary;
+        EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "without a guest it may";
+    }
+}
+
 TEST(SyncHandshake, DiscardMyDataMeansNothingWithoutSplitBrain) {
     HandshakeInput in = input(kAhead, kBehind);
     in.self.discard_my_data = true;

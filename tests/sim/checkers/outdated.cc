@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The checker of outdated.h.
+#include "checkers/outdated.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace drbd::sim {
+
+namespace {
+
+// Of the state word (spec 3.3): where a field is, how wide, and two of its values.
+constexpr unsigned kConnectionAt = 4, kDiskAt = 9, kPeerDiskAt = 13;
+constexpr uint32_t kConnectionMask = 31, kDiskMask = 15, kDisconnecting = 1, kOutdated = 5;
+
+uint32_t field(uint32_t word, unsigned at, uint32_t mask) { return word >> at & mask; }
+
+bool is_up_to_date(const Node& node, unsigned volume) { return std::strcmp(node.status(volume).disk, "UpToDate") == 0; }
+
+bool one_is_primary(const Node& a, const Node& b) { return a.is_primary() != b.is_primary(); }
+
+}  // namespace
+
+bool AskedChange::ends() const {
+    return field(mask, kConnectionAt, kConnectionMask) == kConnectionMask &&
+           field(value, kConnectionAt, kConnectionMask) == kDisconnecting;
+}
+
+bool AskedChange::outdates_own() const {
+    return field(mask, kDiskAt, kDiskMask) == kDiskMask && field(value, kDiskAt, kDiskMask) == kOutdated;
+}
+
+bool AskedChange::outdates_peers() const {
+    return field(mask, kPeerDiskAt, kDiskMask) == kDiskMask && field(value, kPeerDiskAt, kDiskMask) == kOutdated;
+}
+
+OutdatedCopies::OutdatedCopies(unsigned volumes)
+    : was_outdated_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {
+    ending_[0].volumes.resize(volumes);
+    ending_[1].volumes.resize(volumes);
+}
+
+void OutdatedCopies::on_disconnect(int host, const Node& own, const Node& peer) {
+    Ending& ending = ending_[host];
+    ending.expected = ending.is_asked = ending.outdates_peers = false;
+    if (!own.is_running() || !peer.is_running() || !one_is_primary(own, peer))
+        return;
+    for (unsigned v = 0; v < ending.volumes.size(); v++) {
+        const DrbdVolumeStatus status = own.status(v);
+        ending.volumes[v] = is_up_to_date(own, v) && is_up_to_date(peer, v) &&
+                            std::strcmp(status.peer_disk, "UpToDate") == 0 &&
+                            std::strcmp(status.peer_role, peer.is_primary() ? "Primary" : "Secondary") == 0;
+        ending.expected |= ending.volumes[v];
+    }
+}
+
+std::string OutdatedCopies::on_asked(int host, const Node& own, const Node& peer, const AskedChange& asked) {
+    Ending& ending = ending_[host];
+    ending.outdates_peers = asked.ends() && asked.outdates_peers();
+    if (!asked.ends() || !ending.expected || ending.is_asked)
+        return "";
+    ending.is_asked = true;  // a peer that refuses is asked again, for less
+    const bool still = peer.is_running() && one_is_primary(own, peer);
+    for (unsigned v = 0; v < ending.volumes.size(); v++)
+        if (ending.volumes[v] && still && is_up_to_date(own, v) && is_up_to_date(peer, v) &&
+            !(own.is_primary() ? asked.outdates_peers() : asked.outdates_own()))
+            return std::string("outdated: ") + "AB"[host] + " disconnects, and does not ask that the Secondary's copy of volume " +
+                   std::to_string(v) + " be Outdated";
+    return "";
+}
+
+std::string OutdatedCopies::on_answered(int host, const Node& own, const Node& peer, bool agreed) {
+    const Ending& ending = ending_[1 - host];
+    if (!agreed || !ending.expected || !ending.outdates_peers || own.is_primary())
+        return "";
+    for (unsigned v = 0; v < ending.volumes.size(); v++) {
+        if (!ending.volumes[v] || !peer.is_running() || !is_up_to_date(peer, v))
+            continue;
+        const MetadataView& view = read_superblock(own.disk(v), View::Stable);
+        if (view.valid && view.disk_state() > DiskState::Outdated)
+            return std::string("outdated: ") + "AB"[host] + " agrees that its copy of volume " + std::to_string(v) +
+                   " is Outdated, and its superblock says UpToDate";
+    }
+    return "";
+}
+
+std::string OutdatedCopies::on_state_change(const Node& node, const DrbdNotice& change) {
+    if (std::strcmp(change.field, "disk") != 0)
+        return "";
+    const unsigned volume = static_cast<unsigned>(change.volume);
+    std::vector<bool>& was_outdated = was_outdated_[node.host()];
+    if (std::strcmp(change.new_value, "Attaching") == 0) {
+        const MetadataView& view = read_superblock(node.disk(volume), View::Current);
+        was_outdated[volume] = view.valid && view.disk_state() == DiskState::Outdated;
+        return "";
+    }
+    const bool attached = std::strcmp(change.old_value, "Attaching") == 0;
+    if (attached && was_outdated[volume] && std::strcmp(change.new_value, "UpToDate") == 0)
+        return std::string("outdated: the disk of volume ") + std::to_string(volume) + " of " + "AB"[node.host()] +
+               " was Outdated, and is attached as UpToDate";
+    return "";
+}
+
+}  // namespace drbd::sim

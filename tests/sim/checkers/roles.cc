@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The checker of roles.h.
+#include "checkers/roles.h"
+
+#include <cstring>
+
+namespace drbd::sim {
+
+std::string Roles::on_state_change(const Node& node, const DrbdNotice& change, Time now) {
+    if (std::strcmp(change.field, "role") != 0)
+        return "";
+    changed_[node.host()] = now;
+    if (std::strcmp(change.new_value, "Primary") != 0)
+        return "";
+    for (unsigned v = 0; v < node.volumes(); v++)
+        if (const unsigned writes = node.received_writes(v))
+            return std::string("roles: ") + "AB"[node.host()] + " becomes Primary, and " + std::to_string(writes) +
+                   " received writes of volume " + std::to_string(v) + " are under way";
+    return "";
+}
+
+std::string Roles::on_request_end(const Node& node, const GuestRequest& request) const {
+    if (node.is_primary() || changed_[node.host()] >= request.began || request.result != 0 || request.kind == DRBD_REQUEST_FLUSH)
+        return "";
+    return std::string("roles: a ") + (request.kind == DRBD_REQUEST_READ ? "read" : "write") + " of sector " +
+           std::to_string(request.sector) + " ends well on " + "AB"[node.host()] + ", which is Secondary";
+}
+
+}  // namespace drbd::sim

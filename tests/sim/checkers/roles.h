@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Promise: a node becomes Primary when the writes that it has received are over, on all of its volumes; only a
+// Primary's guest reads and writes.
+// Verified: no write of the peer's guest is at an image when the role changes; a request that began and ended on one
+// Secondary, which was nothing else between, fails.
+// Not verified: writes that are received and have not begun at the image (completed_writes); more than one Primary (world.cc).
+#pragma once
+
+#include <string>
+
+#include "drbd-core.h"
+#include "node.h"
+
+namespace drbd::sim {
+
+class Roles {
+  public:
+    std::string on_state_change(const Node& node, const DrbdNotice& change, Time now);
+    void on_process_died(int host, Time now) { changed_[host] = now; }
+    std::string on_request_end(const Node& node, const GuestRequest& request) const;
+
+  private:
+    Time changed_[2] = {0, 0};
+};
+
+}  // namespace drbd::sim
