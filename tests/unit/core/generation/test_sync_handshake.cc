@@ -398,7 +398,8 @@ void check_pair(const HandshakeInput& in, const HandshakeDecision& a, const Hand
         return;
     const HandshakeDecision& alone = a.refused() ? a : b;
     const bool own_reason =
-        alone.refusal == Refusal::SourceInconsistent || alone.refusal == Refusal::TargetIsPrimary;
+        alone.refusal == Refusal::SourceInconsistent || alone.refusal == Refusal::TargetIsPrimary ||
+        alone.refusal == Refusal::SourceUnknownToGuest;
     const bool cannot_demote = alone.refusal == Refusal::SplitBrain && !in.may_demote;
     ASSERT_TRUE(own_reason || cannot_demote) << a.reason << " / " << b.reason;
 }
