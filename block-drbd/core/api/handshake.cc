@@ -169,8 +169,9 @@ void Volume::doubt_target(State& wanted) {
 // answer goes out.
 void Volume::prepare_end(const EndTerms& terms) {
     peer_outdates_itself_ = terms.peer_outdates_itself && may_be_outdated(state_.peer_disk, state_.disk);
-    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary &&
-                       may_be_outdated(state_.disk, state_.peer_disk);
+    // A target that has said that it has everything is good, although this node waits for a confirmation yet.
+    const DiskState peers = target_is_done_ && target_is_good_ ? DiskState::UpToDate : state_.peer_disk;
+    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary && may_be_outdated(state_.disk, peers);
 }
 
 void Volume::tear_down(const EndTerms& terms, const char* reason) {

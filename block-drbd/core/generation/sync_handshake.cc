@@ -145,8 +145,11 @@ void solve_split_brain(Decision& d, const Input& in, SyncVerdict verdict) {
 }
 
 // An old disk under a running guest: he goes on with the peer's data, or with none.  Its generation may be the one that the guest
-// has seen: what the peer has begun for the guest since is not always heard of.
-bool guest_saw_newer(const Input& in) { return in.self.role == Role::Primary && in.self.disk < DiskState::UpToDate; }
+// has seen: what the peer has begun for the guest since is not always heard of.  A peer in the same one has begun nothing.
+bool guest_saw_newer(const Input& in) {
+    return in.self.role == Role::Primary && in.self.disk < DiskState::UpToDate &&
+           !same_generation(in.self.uuids.current, in.peer.uuids.current);
+}
 
 bool guest_saw_others(const Input& in) {
     return in.self.role == Role::Primary && in.self_negotiating && in.exposed_uuid != 0 &&

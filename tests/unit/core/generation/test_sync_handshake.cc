@@ -208,6 +208,9 @@ TEST(SyncHandshake, AnOldDiskIsNoSourceUnderARunningGuest) {
         EXPECT_NE(std::string(decide_sync(in).reason).find("Outdated"), std::string::npos);
         in.self.role = Role::Secondary;
         EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "without a guest it may";
+        in.self.role = Role::Primary;
+        in.peer.uuids.current = in.self.uuids.current;
+        EXPECT_EQ(decide_sync(in).direction, Direction::Source) << "a peer in the same generation has begun nothing";
     }
 }
 
