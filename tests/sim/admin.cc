@@ -70,7 +70,8 @@ void Admin::end_drains(int h) {
 // ----------------------------------------------------------------- tending --
 
 void Admin::tick() {
-    if (meets_anew_later_ && are_reachable() && !is_busy(0) && !is_busy(1))
+    meets_anew_later_ &= !was_well_ && are_reachable() && is(world_.node(0).connection_status().state, "Connected");
+    if (meets_anew_later_ && !is_busy(0) && !is_busy(1))
         meet_anew();
     const int first = static_cast<int>(random_.below(2));
     tend(first);

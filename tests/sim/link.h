@@ -84,6 +84,8 @@ class Network {
     void corrupt_next(int host) { corrupts_[host] = has_corrupted_ = true; }  // a bit of the next large piece that it sends
     bool has_corrupted() const { return has_corrupted_; }
     std::vector<End> live_ends() const;
+    // One that stands, on which nothing arrives any more, and nobody is told.
+    bool has_silent_stream() const;
 
   private:
     struct Segment {

@@ -85,6 +85,13 @@ void Network::silence(End end) {
     });
 }
 
+bool Network::has_silent_stream() const {
+    for (End end = 0; end < connections_.size() * 2; end++)
+        if (const Half* half = find(end); half && half->deaf && !half->closed && !half->vanished && !half->fin && !half->reset)
+            return true;
+    return false;
+}
+
 std::vector<End> Network::live_ends() const {
     std::vector<End> ends;
     for (End end = 0; end < connections_.size() * 2; end++)

@@ -75,6 +75,7 @@ void Node::die() {
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
     received_writes_.assign(received_writes_.size(), 0);
+    slow_.assign(slow_.size(), 0);
     drains_ = 0;
     requests_.clear();
     request_order_.clear();
@@ -341,9 +342,10 @@ uint64_t Node::connect(bool discard_my_data) {
 
 uint64_t Node::disconnect(bool force) {
     BEGIN_COMMAND;
-    if (!force)
+    const uint64_t number = drbd_on_disconnect(core_now(), force, error);
+    if (number != 0 && !force)
         world_.on_disconnect(*this);
-    return begun(drbd_on_disconnect(core_now(), force, error), force ? "disconnect force" : "disconnect", -1, error);
+    return begun(number, force ? "disconnect force" : "disconnect", -1, error);
 }
 
 uint64_t Node::set_role(bool primary, bool force) {

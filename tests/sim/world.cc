@@ -279,6 +279,7 @@ void World::check_states() {
         status.volumes.resize(options_.volumes);
     for (auto& node : nodes_)
         live &= node->is_running() && !node->is_frozen();
+    live &= !net_.has_silent_stream();  // what one has said the other may never hear
     for (unsigned v = 0; v < options_.volumes; v++) {
         for (auto& node : nodes_)
             if (node->is_running())

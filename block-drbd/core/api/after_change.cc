@@ -47,7 +47,7 @@ void Volume::new_generation_if_alone(const State& before) {
         if (primary || disk_.bitmap.count() == 0)
             disk_.uuids = with_resync_finished_as_source(disk_.uuids);
         else
-            disk_.generation_shared = true;
+            disk_.generation_shared = disk_.target_had_begun = true;
         want_superblock();
     }
     // The guest, here or there, has no other disk, and the peer's may come back in this generation.
@@ -75,11 +75,12 @@ void Volume::on_peer_write_failed() {
 }
 
 // With a bitmap identifier the bits count from a generation of the peer's
-// already.
+// already, unless the peer may have this one (decision 0015).
 void Volume::make_generation() {
     const State& now = state_;
-    if (now.disk != UpToDate || disk_.uuids.bitmap != 0)
+    if (now.disk != UpToDate || (disk_.uuids.bitmap != 0 && !(disk_.generation_shared && disk_.target_had_begun)))
         return;
+    disk_.generation_shared = false;
     disk_.uuids = with_role(with_new_generation(disk_.uuids, owner_.random()), now.role == Role::Primary);
     generation_new_ = true;
     want_superblock();

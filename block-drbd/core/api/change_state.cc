@@ -61,10 +61,15 @@ void Volume::go_on_at_peer() {
 }
 
 // A Primary that never had a disk here, or meets the peer without one.  A peer whose
-// bits count from an earlier generation already makes no other.
+// bits count from an earlier generation already mostly makes no other, and is not waited
+// for; a disk that lacks what the guest writes there may be of any generation.
 void Volume::begin_at_peer() {
-    if (peer_.has_generations && peer_.generations.uuids.bitmap == 0)
+    if (!peer_.has_generations)
+        return;
+    if (peer_.generations.uuids.bitmap == 0)
         go_on_at_peer();
+    else
+        peer_has_newer_ |= state_.role == Role::Primary;
 }
 
 // It has told of a generation of its own that counts from the one that the guest

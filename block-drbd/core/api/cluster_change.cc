@@ -186,7 +186,7 @@ void DrbdResource::ask_for_end() {
             if (!volume || !volume->is_connected())
                 continue;
             const State& s = volume->state();
-            const bool both = s.disk == DiskState::UpToDate && s.peer_disk == DiskState::UpToDate;
+            const bool both = s.disk == DiskState::UpToDate && volume->peer_disk_at_end() == DiskState::UpToDate;
             ending_.terms.peer_outdates_itself |= both && s.role == Role::Primary;
             ending_.terms.outdates_itself |= both && s.peer == Role::Primary && s.role != Role::Primary;
         }

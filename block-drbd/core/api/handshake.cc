@@ -169,9 +169,13 @@ void Volume::doubt_target(State& wanted) {
 // answer goes out.
 void Volume::prepare_end(const EndTerms& terms) {
     peer_outdates_itself_ = terms.peer_outdates_itself && may_be_outdated(state_.peer_disk, state_.disk);
-    // A target that has said that it has everything is good, although this node waits for a confirmation yet.
-    const DiskState peers = target_is_done_ && target_is_good_ ? DiskState::UpToDate : state_.peer_disk;
-    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary && may_be_outdated(state_.disk, peers);
+    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary &&
+                       may_be_outdated(state_.disk, peer_disk_at_end());
+}
+
+// A target that has said that it has everything is good, although this node waits for a confirmation yet.
+DiskState Volume::peer_disk_at_end() const {
+    return target_is_done_ && target_is_good_ ? DiskState::UpToDate : state_.peer_disk;
 }
 
 void Volume::tear_down(const EndTerms& terms, const char* reason) {
@@ -417,12 +421,18 @@ Result<void> Volume::apply_peer_state(const State& announced) {
                         "a forced promotion is being recorded: the peer's disk will be met after it");
             return {};
         }
+        // The peer decides by what this node tells now: by what is compared here, and not by what a rule will have made of it.
+        told_what_was_compared_ = announced.disk == DiskState::Negotiating && connected;
+        if (told_what_was_compared_)
+            send_uuids();
         decision_ = decide(announced, real);
         decided = !decision_.refused();
         if (decided)
             next.connection = decision_.next_state();
-        else if (auto ends = refuse_handshake(announced, real, next); !ends)
+        else if (auto ends = refuse_handshake(announced, real, next); !ends) {
+            told_what_was_compared_ = false;
             return ends;
+        }
     }
     next.peer = announced.role;  // 7
     next.peer_disk = real;
@@ -431,13 +441,8 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         (decided || announced.disk < DiskState::Negotiating))
         next.disk = intended_disk_;
 
-    if (decided) {
-        // The peer decides by what this node tells now: by what was compared, not by what a rule has made of it.
-        told_what_was_compared_ = announced.disk == DiskState::Negotiating && is_connected();
-        if (told_what_was_compared_)
-            send_uuids();
+    if (decided)
         take_decision();
-    }
     const bool establishes = before.connection < ConnectionState::Connected && next.connection >= ConnectionState::Connected;
     const StateVerdict verdict = change_state(establishes ? ChangeKind::Soft : ChangeKind::Hard, next,
                                               decided ? decision_.reason : "the peer's state", 0);  // 9
@@ -525,7 +530,8 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
     if (announced.disk == DiskState::Negotiating) {
         notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
         real = DiskState::Diskless;
-        send_uuids();  // so that the peer decides the same
+        if (!told_what_was_compared_)
+            send_uuids();  // so that the peer decides the same
         if (state_.disk == DiskState::Outdated && is_connected())
             send_state_of(state_);  // by what this disk is; it is without one again when it hears the next
         send_state();

@@ -148,6 +148,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void link_up();
     void link_lost(ConnectionState how, const char* reason);
     void prepare_end(const EndTerms& terms);
+    DiskState peer_disk_at_end() const;
     void tear_down(const EndTerms& terms, const char* reason);
     Result<void> on_sizes(const wire::Frame& frame);
     Result<void> on_uuids(const wire::Frame& frame);

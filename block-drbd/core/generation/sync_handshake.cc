@@ -180,8 +180,8 @@ void check_direction(Decision& d, const Input& in) {
         refuse(d, in, Refusal::SourceUnknownToGuest,
                "the guest of this Primary has seen newer data than this node's disk holds, which is %s, and would become the "
                "source of a resync under it (rule %u: %s; " OWN_AND_PEERS "); stop the guest and make this node "
-               "Secondary, then connect",
-               name_of(in.self.disk), d.rule->number, d.rule->text, own, peers);
+               "Secondary, then %s",
+               name_of(in.self.disk), d.rule->number, d.rule->text, own, peers, in.self_negotiating ? "attach" : "connect");
         return;
     }
     const bool is_primary = in.self.role == Role::Primary && !d.demote_self;

@@ -213,6 +213,8 @@ void AttachActivity::replay() {
     replay_->read(ring_.data(), sb);
     disk_.generation_shared = sb.flags.has(MdFlag::ConnectedInd) && disk_.uuids.bitmap != 0 &&
                               disk_state_ == DiskState::UpToDate;
+    // Who served a Primary without a disk had marked that (PRIMARY_IND), and its bits count from that node's generation.
+    disk_.target_had_begun = sb.flags.has(MdFlag::PeerOutDated) || !sb.flags.has(MdFlag::PrimaryInd);
     disk_.crashed_primary = sb.flags.has(MdFlag::CrashedPrimary) || sb.needs_replay();
     mark_all_ = sb.flags.has(MdFlag::FullSync) || (disk_.crashed_primary && sb.flags.has(MdFlag::AlDisabled));
     if (!sb.needs_replay() || mark_all_)

@@ -25,6 +25,7 @@ struct Disk {
     Uuids uuids;                   // may be ahead of the disk: see Volume
     bool crashed_primary = false;  // marker of spec 4.7
     bool generation_shared = false;  // source of a resync when it crashed: the peer may have finished it (decision 0015)
+    bool target_had_begun = false;   // the same, and not only a node whose peer had no disk when it crashed
     Bitmap bitmap;
     ActivityLog activity_log;
     AlignedBuffer pages;           // kJobPagesMax blocks of 4 KiB

@@ -2,7 +2,6 @@
 // The checker of outdated.h.
 #include "checkers/outdated.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace drbd::sim {
@@ -15,9 +14,7 @@ constexpr uint32_t kConnectionMask = 31, kDiskMask = 15, kDisconnecting = 1, kOu
 
 uint32_t field(uint32_t word, unsigned at, uint32_t mask) { return word >> at & mask; }
 
-bool is_up_to_date(const Node& node, unsigned volume) { return std::strcmp(node.status(volume).disk, "UpToDate") == 0; }
-
-bool one_is_primary(const Node& a, const Node& b) { return a.is_primary() != b.is_primary(); }
+bool is(const Node& node, unsigned volume, const char* disk) { return std::strcmp(node.status(volume).disk, disk) == 0; }
 
 }  // namespace
 
@@ -40,16 +37,20 @@ OutdatedCopies::OutdatedCopies(unsigned volumes)
     ending_[1].volumes.resize(volumes);
 }
 
+// As its core sees it, and as it is.
+bool OutdatedCopies::both_are_good(const Node& own, const Node& peer, unsigned volume) {
+    const DrbdVolumeStatus status = own.status(volume);
+    return is(own, volume, "UpToDate") && is(peer, volume, "UpToDate") && std::strcmp(status.peer_disk, "UpToDate") == 0 &&
+           std::strcmp(status.peer_role, peer.is_primary() ? "Primary" : "Secondary") == 0;
+}
+
 void OutdatedCopies::on_disconnect(int host, const Node& own, const Node& peer) {
     Ending& ending = ending_[host];
     ending.expected = ending.is_asked = ending.outdates_peers = false;
-    if (!own.is_running() || !peer.is_running() || !one_is_primary(own, peer))
+    if (!peer.is_running() || own.is_primary() == peer.is_primary())
         return;
     for (unsigned v = 0; v < ending.volumes.size(); v++) {
-        const DrbdVolumeStatus status = own.status(v);
-        ending.volumes[v] = is_up_to_date(own, v) && is_up_to_date(peer, v) &&
-                            std::strcmp(status.peer_disk, "UpToDate") == 0 &&
-                            std::strcmp(status.peer_role, peer.is_primary() ? "Primary" : "Secondary") == 0;
+        ending.volumes[v] = both_are_good(own, peer, v);
         ending.expected |= ending.volumes[v];
     }
 }
@@ -60,10 +61,10 @@ std::string OutdatedCopies::on_asked(int host, const Node& own, const Node& peer
     if (!asked.ends() || !ending.expected || ending.is_asked)
         return "";
     ending.is_asked = true;  // a peer that refuses is asked again, for less
-    const bool still = peer.is_running() && one_is_primary(own, peer);
+    if (!peer.is_running() || own.is_primary() == peer.is_primary())
+        return "";
     for (unsigned v = 0; v < ending.volumes.size(); v++)
-        if (ending.volumes[v] && still && is_up_to_date(own, v) && is_up_to_date(peer, v) &&
-            !(own.is_primary() ? asked.outdates_peers() : asked.outdates_own()))
+        if (ending.volumes[v] && both_are_good(own, peer, v) && !(own.is_primary() ? asked.outdates_peers() : asked.outdates_own()))
             return std::string("outdated: ") + "AB"[host] + " disconnects, and does not ask that the Secondary's copy of volume " +
                    std::to_string(v) + " be Outdated";
     return "";
@@ -71,10 +72,12 @@ std::string OutdatedCopies::on_asked(int host, const Node& own, const Node& peer
 
 std::string OutdatedCopies::on_answered(int host, const Node& own, const Node& peer, bool agreed) {
     const Ending& ending = ending_[1 - host];
-    if (!agreed || !ending.expected || !ending.outdates_peers || own.is_primary())
+    if (!agreed || !ending.expected || !ending.outdates_peers || own.is_primary() || !peer.is_running())
         return "";
     for (unsigned v = 0; v < ending.volumes.size(); v++) {
-        if (!ending.volumes[v] || !peer.is_running() || !is_up_to_date(peer, v))
+        // A disk that went meanwhile is no copy that stays behind.
+        const bool is_there = is(own, v, "UpToDate") || is(own, v, "Outdated");
+        if (!ending.volumes[v] || !is_there || !is(peer, v, "UpToDate"))
             continue;
         const MetadataView& view = read_superblock(own.disk(v), View::Stable);
         if (view.valid && view.disk_state() > DiskState::Outdated)

@@ -29,7 +29,7 @@ class OutdatedCopies {
   public:
     explicit OutdatedCopies(unsigned volumes);
 
-    // A command, without force, that was taken or is about to be.
+    // A command, without force, that was taken; nothing has come of it yet.
     void on_disconnect(int host, const Node& own, const Node& peer);
     std::string on_asked(int host, const Node& own, const Node& peer, const AskedChange& asked);
     // `host` answers the last question of the other one.
@@ -37,6 +37,8 @@ class OutdatedCopies {
     std::string on_state_change(const Node& node, const DrbdNotice& change);
 
   private:
+    static bool both_are_good(const Node& own, const Node& peer, unsigned volume);
+
     struct Ending {
         bool expected = false, is_asked = false, outdates_peers = false;
         std::vector<bool> volumes;  // both disks were UpToDate

@@ -10,7 +10,8 @@ std::string Roles::on_state_change(const Node& node, const DrbdNotice& change, T
     if (std::strcmp(change.field, "role") != 0)
         return "";
     changed_[node.host()] = now;
-    if (std::strcmp(change.new_value, "Primary") != 0)
+    is_primary_[node.host()] = std::strcmp(change.new_value, "Primary") == 0;
+    if (!is_primary_[node.host()])
         return "";
     for (unsigned v = 0; v < node.volumes(); v++)
         if (const unsigned writes = node.received_writes(v))
@@ -20,7 +21,7 @@ std::string Roles::on_state_change(const Node& node, const DrbdNotice& change, T
 }
 
 std::string Roles::on_request_end(const Node& node, const GuestRequest& request) const {
-    if (node.is_primary() || changed_[node.host()] >= request.began || request.result != 0 || request.kind == DRBD_REQUEST_FLUSH)
+    if (is_primary_[node.host()] || changed_[node.host()] >= request.began || request.result != 0 || request.kind == DRBD_REQUEST_FLUSH)
         return "";
     return std::string("roles: a ") + (request.kind == DRBD_REQUEST_READ ? "read" : "write") + " of sector " +
            std::to_string(request.sector) + " ends well on " + "AB"[node.host()] + ", which is Secondary";

@@ -16,11 +16,16 @@ namespace drbd::sim {
 class Roles {
   public:
     std::string on_state_change(const Node& node, const DrbdNotice& change, Time now);
-    void on_process_died(int host, Time now) { changed_[host] = now; }
+    void on_process_died(int host, Time now) {
+        changed_[host] = now;
+        is_primary_[host] = false;
+    }
     std::string on_request_end(const Node& node, const GuestRequest& request) const;
 
   private:
+    // As the node has said: its status may be ahead of that.
     Time changed_[2] = {0, 0};
+    bool is_primary_[2] = {false, false};
 };
 
 }  // namespace drbd::sim

@@ -249,7 +249,7 @@ void Node::on_resync_answered(uint64_t failed) {
 }
 
 bool Node::may_deliver(const SentPacket& packet) {
-    if (!peer_io.may_receive())
+    if (!peer_io.may_receive() || !resync.may_receive())
         return false;
     const wire::Packet kind = packet.packet();
     if (kind != wire::Packet::RsDataReply && kind != wire::Packet::Data)

@@ -177,6 +177,14 @@ TEST(Resync, RequestsAreBounded) {
     EXPECT_LE(pair.a.requests.in_use(), pair.a.requests.size() / 2);
     EXPECT_LE(pair.a.requests.bytes(), pair.a.requests.bytes_max() / 2);
     EXPECT_FALSE(pair.a.resync.may_receive());
+    // One acknowledgement makes room for one.
+    while (pair.a.step_io())
+        pair.a.pump();
+    give(pair.a, Stream::Meta, ack(pair.a, Packet::RsWriteAck, Sector(0), kLength));
+    EXPECT_TRUE(pair.a.resync.may_receive());
+    give(pair.a, Stream::Data, request(pair.a, Packet::RsDataRequest, Sector(0), kLength));
+    EXPECT_EQ(pair.a.error, "");
+    EXPECT_FALSE(pair.a.resync.may_receive());
     pair.a.link_lost();
     EXPECT_TRUE(pair.a.resync.may_receive());
     pair.finish_io();

@@ -170,7 +170,6 @@ TEST(ValidSoftTransition, EveryPairTheLastMatchWins) {
     }
 }
 
-// All single-field wishes from every valid state.
 // "Try again" is no advice where nothing is going to happen.
 TEST(ValidSoftTransition, SaysHowABadDiskBesideAGoodOneGetsItsResync) {
     const int connected = 10, target_bitmap = 14;
@@ -183,6 +182,7 @@ TEST(ValidSoftTransition, SaysHowABadDiskBesideAGoodOneGetsItsResync) {
     EXPECT_EQ(reason(target_bitmap, 4), "a resync is about to start");
 }
 
+// All single-field wishes from every valid state.
 TEST(DecideChange, ASoftChangeLeadsFromAValidStateToAValidOne) {
     StatePolicy p;
     p.has_verify_alg = true;
