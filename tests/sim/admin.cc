@@ -3,6 +3,7 @@
 #include "admin.h"
 
 #include <cstring>
+#include <utility>
 
 #include "world.h"
 
@@ -94,6 +95,7 @@ void Admin::tend(int h) {
     Node& node = world_.node(h);
     if (!node.is_running()) {
         host_[h].drained = 0;
+        host_[h].forced_unseen |= host_[h].promotion != 0 && host_[h].forced;  // it may have been done when the process died
         host_[h].promotion = 0;
         host_[h].formatting.assign(world_.options().volumes, 0);
         if (world_.queue().now() >= host_[h].down_until && (repairing_ || random_.chance(0.3)))
@@ -276,7 +278,7 @@ void Admin::promoted(int h) {
         world_.guest().on_process_died(world_.guest().host(), false);  // two at once: the older one's is over
     initialised_ = true;
     if (ever_well_ || !world_.options().waits_for_sync)
-        world_.guest().begin(h, host_[h].forced);
+        world_.guest().begin(h, host_[h].forced || std::exchange(host_[h].forced_unseen, false));
 }
 
 // ----------------------------------------------------------------- trouble --

@@ -47,7 +47,7 @@ class Admin {
         std::vector<bool> formatted;
         std::vector<uint64_t> formatting;  // operations
         uint64_t promotion = 0;     // operation that is awaited
-        bool forced = false;
+        bool forced = false, forced_unseen = false;
         unsigned refused = 0;       // promotions, in a row
         unsigned drained = 0;
         unsigned attaches = 0;      // in a row, without success
