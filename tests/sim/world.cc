@@ -377,12 +377,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
         complain(wrong);
     if (const std::string wrong = wire_.outdated().on_state_change(node, change); !wrong.empty())
         complain(wrong);
-    if (std::strcmp(change.new_value, "WFReportParams") == 0)
-        disk_came_[host] = false;
-    disk_came_[host] |= std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Attaching") == 0;
     const LossFacts facts = {.line_alters = net_.has_corrupted(),
-                             .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty(),
-                             .disk_came = disk_came_[host]};
+                             .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty()};
     if (const std::string wrong = check_protocol_error(host, change, facts); !wrong.empty())
         complain(wrong);
     if (std::strcmp(change.field, "connection") == 0)

@@ -124,7 +124,6 @@ class World {
     std::vector<Bounds> bounds_;
     GuestErrors guest_errors_;
     Roles roles_;
-    bool disk_came_[2] = {false, false};  // since the last handshake began
     NodeStatus statuses_[2];   // at the last look, of what ran
     std::vector<EqualSigns> signs_;
     uint64_t next_check_ = 0, next_crash_check_ = 0;

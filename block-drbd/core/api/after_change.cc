@@ -129,8 +129,6 @@ void Volume::tell_peer(const State& before) {
         return;
     }
     const bool peer_disk_came = before.peer_disk < Inconsistent && now.peer_disk >= Inconsistent;
-    if (peer_disk_came && !told_what_was_compared_)
-        send_uuids();
     const bool disk_went = before.disk != now.disk && now.disk <= Failed && now.disk != Attaching;
     const bool passed_on = before.disk == UpToDate && now.disk == Inconsistent;
     const bool paused = before.paused_after_dependency != now.paused_after_dependency ||

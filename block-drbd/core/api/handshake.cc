@@ -411,6 +411,11 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         next.connection = ConnectionState::Connected;
     const bool negotiating = announced.disk == DiskState::Negotiating || before.disk == DiskState::Negotiating;
     const bool connected = before.connection == ConnectionState::Connected;
+    // The peer decides by what this node tells now: by what is compared here, and not by what a rule will have made of it.
+    if (before.connection >= ConnectionState::Connected &&
+        (announced.disk == DiskState::Negotiating ||
+         (before.peer_disk < DiskState::Inconsistent && real >= DiskState::Inconsistent)))
+        send_uuids();
     if (peer_.has_generations && announced.disk >= DiskState::Negotiating && before.disk >= DiskState::Negotiating &&
         (before.connection < ConnectionState::Connected || (connected && (negotiating || consider_resync_)) ||
          (connected && announced.connection >= ConnectionState::StartingSyncS &&
@@ -421,18 +426,12 @@ Result<void> Volume::apply_peer_state(const State& announced) {
                         "a forced promotion is being recorded: the peer's disk will be met after it");
             return {};
         }
-        // The peer decides by what this node tells now: by what is compared here, and not by what a rule will have made of it.
-        told_what_was_compared_ = announced.disk == DiskState::Negotiating && connected;
-        if (told_what_was_compared_)
-            send_uuids();
         decision_ = decide(announced, real);
         decided = !decision_.refused();
         if (decided)
             next.connection = decision_.next_state();
-        else if (auto ends = refuse_handshake(announced, real, next); !ends) {
-            told_what_was_compared_ = false;
-            return ends;
-        }
+        else if (auto refused = refuse_handshake(announced, real, next); !refused)
+            return refused;
     }
     next.peer = announced.role;  // 7
     next.peer_disk = real;
@@ -446,7 +445,6 @@ Result<void> Volume::apply_peer_state(const State& announced) {
     const bool establishes = before.connection < ConnectionState::Connected && next.connection >= ConnectionState::Connected;
     const StateVerdict verdict = change_state(establishes ? ChangeKind::Soft : ChangeKind::Hard, next,
                                               decided ? decision_.reason : "the peer's state", 0);  // 9
-    told_what_was_compared_ = false;
     if (!verdict.ok())
         return Error::of(ErrorCode::Incompatible, "volume %u: the peer's state is refused: %s", number_, verdict.reason);
     if (before.disk == DiskState::Negotiating && state_.disk == DiskState::Failed)
@@ -530,8 +528,6 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
     if (announced.disk == DiskState::Negotiating) {
         notices.warning(volume, "the peer's disk is not taken: %.200s", decision_.reason);
         real = DiskState::Diskless;
-        if (!told_what_was_compared_)
-            send_uuids();  // so that the peer decides the same
         if (state_.disk == DiskState::Outdated && is_connected())
             send_state_of(state_);  // by what this disk is; it is without one again when it hears the next
         send_state();

@@ -70,28 +70,25 @@ void Volume::peer_answered(StateCode code, const char* text) {
 
 // The peer does its part already: the bits of this node follow.
 void Volume::operation_may_begin() {
-    State wanted = state_;
-    switch (operation_.kind) {
-    case OperationKind::Invalidate:
-    case OperationKind::InvalidateRemote:
-        if (operation_.peer_agreed && state_.connection == Connected) {
-            const bool own = operation_.kind == OperationKind::Invalidate;
-            wanted.connection = own ? StartingSyncT : StartingSyncS;
-            const uint64_t number = operation_.number;
-            end_operation({});
-            change_state(ChangeKind::Hard, wanted, own ? "invalidated by the administrator"
-                                                       : "the peer was invalidated by the administrator", number);
-            return;
-        }
-        break;
-    default:
-        break;
-    }
-    operation_.phase = OperationPhase::WaitRequests;
-    if (operation_.kind == OperationKind::Detach)
+    if (operation_.kind == OperationKind::Detach) {
+        operation_.phase = OperationPhase::WaitRequests;
         begin_to_leave();
-    else
-        pump();
+        return;
+    }
+    const uint64_t number = operation_.number;
+    const bool own = operation_.kind == OperationKind::Invalidate;
+    DRBD_ASSERT(own || operation_.kind == OperationKind::InvalidateRemote);
+    // A disk of the peer that was attached meanwhile is being resynced already.
+    if (state_.connection != Connected) {
+        end_operation(Error::of(ErrorCode::Refused, "%s: another resync began before the peer answered: try again",
+                                name_of(operation_.kind)));
+        return;
+    }
+    State wanted = state_;
+    wanted.connection = own ? StartingSyncT : StartingSyncS;
+    end_operation({});
+    change_state(ChangeKind::Hard, wanted,
+                 own ? "invalidated by the administrator" : "the peer was invalidated by the administrator", number);
 }
 
 // The peer was asked, and is gone.

@@ -51,7 +51,7 @@ struct Operation {
     Role role = Role::Secondary;  // SetRole, Activate: the one to take
     bool forced = false;      // SetRole: the data is declared good; Detach: no metadata is written
     bool at_once = false;     // Detach: the disk is Failed by this command, not by an error
-    bool peer_agreed = false; // Invalidate, InvalidateRemote: it does its part
+    bool peer_agreed = false; // the peer was asked (AskPeer) and has said yes
     bool pending() const { return kind != OperationKind::None; }
 };
 
@@ -369,7 +369,6 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool target_refused_ = false;      // source: a write of the guest failed there in this resync
     bool finishing_ = false;           // the resync that is being left is complete
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
-    bool told_what_was_compared_ = false;  // P_UUIDS of a disk that the peer attached: no second one
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
     bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words
     uint64_t failed_blocks_ = 0;

@@ -18,7 +18,6 @@ void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
         sender_.emplace(parts_.disk.bitmap, parts_.to(), run_lengths);
     } else {
         step_ = Step::Receiving;
-        receiver_.emplace(parts_.disk.bitmap);
     }
 }
 
@@ -26,9 +25,14 @@ void BitmapExchange::stop() {
     end(step_ != Step::Idle && parts_.link.is_up() ? Step::Stopped : Step::Idle);
 }
 
+void BitmapExchange::conclude() {
+    if (step_ == Step::Answered)
+        end(Step::Idle);
+}
+
 void BitmapExchange::end(Step step) {
     step_ = step;
-    has_more_ = false;
+    has_more_ = has_answer_ = false;
     sender_.reset();
     receiver_.reset();
 }
@@ -36,22 +40,26 @@ void BitmapExchange::end(Step step) {
 Result<bool> BitmapExchange::on_packet(const wire::Frame& frame) {
     if (step_ == Step::Stopped)
         return false;
-    if (step_ != Step::Receiving)
-        return Error::of(ErrorCode::Protocol, "%s: volume %u: %s", frame.row->name, parts_.volume,
-                         step_ == Step::Sending ? "it is not the peer's turn to send a bitmap"
-                                                : "no exchange of bitmaps is under way");
+    if (step_ == Step::Idle)
+        return Error::of(ErrorCode::Protocol, "%s: volume %u: no exchange of bitmaps is under way", frame.row->name,
+                         parts_.volume);
+    if (!receiver_)
+        receiver_.emplace(parts_.disk.bitmap);
     const auto transfer = receiver_->on_packet(frame);
     if (!transfer)
         return transfer.error();
     if (transfer.value() == wire::BitmapTransfer::Continues)
         return false;
-    if (direction_ == Direction::Source) {
+    receiver_.reset();
+    if (step_ == Step::Receiving && direction_ == Direction::Source) {
         end(Step::Idle);
         return true;
     }
-    receiver_.reset();
-    sender_.emplace(parts_.disk.bitmap, parts_.to(), run_lengths_);
-    step_ = Step::Sending;
+    if (step_ == Step::Receiving) {
+        sender_.emplace(parts_.disk.bitmap, parts_.to(), run_lengths_);
+        step_ = Step::Sending;
+    }
+    has_answer_ = true;
     return false;
 }
 
@@ -61,12 +69,15 @@ bool BitmapExchange::pump() {
     has_more_ = fill_packets();
     if (!sender_->is_done())
         return false;
+    sender_.reset();
     if (direction_ == Direction::Target) {
+        step_ = Step::Answered;
+        return true;
+    }
+    if (has_answer_) {
         end(Step::Idle);
         return true;
     }
-    sender_.reset();
-    receiver_.emplace(parts_.disk.bitmap);
     step_ = Step::Receiving;
     return false;
 }

@@ -2,11 +2,16 @@
 // The exchange of bitmaps before a resync (spec 3.4, traps 64 to 68).  The
 // source-to-be (WFBitMapS) sends its own first; the target-to-be (WFBitMapT)
 // merges it, and only then sends the result, which the source merges in turn.
+// A target whose disk failed and was attached again may take the bitmap that was
+// sent to the attach before for that of this one: its answer then reaches a source
+// that is sending yet, and the source's second bitmap a target that has answered.
+// Both are merged, and answered no more: a bit too many is resynced once more, and
+// when the identifier comes each has all of the other's.
 // In: begin, packets, word of packets that have left.  Out: packets, and "both
 // are merged".
 // Invariants: a few packets wait to be sent at a time, from buffers of this
 // object; one event looks at a bounded part of the bitmap; a packet of the peer
-// that comes out of turn is an error.
+// outside of an exchange is an error.
 #pragma once
 
 #include <optional>
@@ -36,6 +41,8 @@ class BitmapExchange {
     void on_packet_left(BitmapPacket& packet) { packet.in_use = false; }
     // What the peer may still send of its bitmap is passed over.
     void stop();
+    // The resync begins: the source has sent all that it had to.
+    void conclude();
     // Sends what may be sent.  True: ours was the last step.
     [[nodiscard]] bool pump();
     // There is more to send now, and nothing but the next event is missing.
@@ -45,7 +52,7 @@ class BitmapExchange {
     bool is_running() const { return step_ == Step::Sending || step_ == Step::Receiving; }
 
   private:
-    enum class Step : uint8_t { Idle, Sending, Receiving, Stopped };
+    enum class Step : uint8_t { Idle, Sending, Receiving, Answered, Stopped };
 
     void end(Step step);
     BitmapPacket* free_packet();
@@ -56,6 +63,7 @@ class BitmapExchange {
     Direction direction_ = Direction::None;
     wire::RunLengths run_lengths_ = wire::RunLengths::Off;
     bool has_more_ = false;
+    bool has_answer_ = false;  // a whole bitmap of the peer has come
     std::optional<wire::BitmapSender> sender_;
     std::optional<wire::BitmapReceiver> receiver_;
     BitmapPacket packets_[kBitmapPacketsMax];

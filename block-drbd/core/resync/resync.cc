@@ -54,6 +54,7 @@ Result<void> Resync::on_out_of_sync(const wire::Frame& frame) {
 
 void Resync::begin(Direction direction) {
     DRBD_ASSERT(direction != Direction::None);
+    bitmap_exchange_.conclude();
     stop();
     progress_.begin(parts_.disk.bitmap.count(), parts_.link.now_ms());
     if (direction == Direction::Target) {

@@ -117,6 +117,11 @@ constexpr SoftRule kSoftRules[] = {
      [](const State& o, const State& n, const StatePolicy&) {
          return starting_sync(n) && o.connection > Connected;
      }},
+    // The peer has begun, or is about to begin, the resync that the comparison asks for.
+    {InTransientState, "a disk that was attached is being compared with the peer's",
+     [](const State& o, const State& n, const StatePolicy&) {
+         return starting_sync(n) && (o.disk == Negotiating || o.peer_disk == Negotiating);
+     }},
     {AlreadyStandAlone, "already StandAlone",
      [](const State& o, const State& n, const StatePolicy&) {
          return n.connection == Disconnecting && o.connection == StandAlone;

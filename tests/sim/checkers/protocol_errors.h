@@ -4,8 +4,7 @@
 // or configured meanwhile.
 // Verified: each connection that ends with ProtocolError.  Nothing that such a node
 // is told can be wrong, so the reason, whatever it is, is a fault of one of the two.
-// Excepted: a line that has altered something; secrets of which one node has none; one
-// reason that is open, where a disk was attached in this connection (protocol_errors.cc).
+// Excepted: a line that has altered something; secrets of which one node has none.
 // Not verified: who of the two is wrong; what is refused as incompatible (configuration.h).
 #pragma once
 
@@ -18,7 +17,6 @@ namespace drbd::sim {
 struct LossFacts {
     bool line_alters;         // the world has altered something that was sent
     bool secret_on_one_side;
-    bool disk_came;           // one of this node's was attached since the nodes met
 };
 
 // `host` has changed its state.

@@ -182,5 +182,55 @@ TEST(Resync, ABitmapWaitsForThePeerToRead) {
     EXPECT_EQ(pair.b.guest.locks(), 0u);
 }
 
+// The target's disk was attached again: it answers the bitmap of the attach before,
+// and the answer comes while the source still sends, or when it has sent, the second.
+TEST(Resync, ABitmapAnswersTheOneBefore) {
+    for (const bool still_sends : {true, false}) {
+        SCOPED_TRACE(still_sends);
+        Pair pair(7, 1 << 24, 0, {101, {}});
+        pair.b.set_out_of_sync(Sector(1024), Bytes(4096));
+        pair.a.set_out_of_sync(Sector(4096), Bytes(4096));
+        pair.linked = false;
+        pair.a.resync.begin_bitmap(Direction::Source, wire::RunLengths::Off);
+        auto send_all = [&] {
+            for (int i = 0; i < 100; i++) {
+                pair.a.pump();
+                for (auto& packet : pair.a.link.take_data())
+                    pair.to_b.data.push_back(std::move(packet));
+            }
+        };
+        send_all();
+        const size_t packets = pair.to_b.data.size();
+        ASSERT_GT(packets, kBitmapPacketsMax);
+        pair.a.resync.abort();  // it hears that the disk is gone
+        pair.a.set_out_of_sync(Sector(1 << 23), Bytes(4096));
+        pair.a.resync.begin_bitmap(Direction::Source, wire::RunLengths::Off);
+        if (!still_sends) {
+            send_all();
+            ASSERT_EQ(pair.to_b.data.size(), 2 * packets);
+        }
+        pair.a.hold_packets = still_sends;
+        pair.linked = true;
+        pair.b.resync.begin_bitmap(Direction::Target, wire::RunLengths::Off);
+        ASSERT_TRUE(pair.run([&] {
+            pair.a.pump();
+            pair.b.pump();
+            return pair.b.bitmaps_exchanged == 1 && pair.to_a.data.empty();
+        }));
+        EXPECT_EQ(pair.a.bitmaps_exchanged, still_sends ? 0u : 1u);
+        pair.a.hold_packets = false;
+        ASSERT_TRUE(pair.run([&] {
+            pair.a.pump();
+            pair.b.pump();
+            return pair.b.resync.is_running();
+        }));
+        EXPECT_EQ(pair.a.error + pair.b.error, "");
+        EXPECT_EQ(pair.a.bitmaps_exchanged + pair.b.bitmaps_exchanged, 2u);
+        EXPECT_EQ(pair.a.disk.bitmap.count(), 3u);
+        EXPECT_EQ(pair.b.disk.bitmap.count(), 3u);
+        pair.cut();
+    }
+}
+
 }  // namespace
 }  // namespace drbd::test

@@ -135,6 +135,7 @@ int expected_soft(const State& os, const State& ns, bool state_sent) {
     const int np = static_cast<int>(ns.peer_disk), op = static_cast<int>(os.peer_disk);
     int code = 1;
     if ((n == 11 || n == 12) && o > 10) code = -8;
+    if ((n == 11 || n == 12) && (od == 3 || op == 3)) code = -18;
     if (n == 1 && o == 0) code = -9;
     if (nd > 1 && od == 0) code = -11;
     if (n == 8 && o < 2) code = -13;
@@ -158,7 +159,7 @@ TEST(ValidSoftTransition, EveryPairTheLastMatchWins) {
             for (int n = 0; n < 24; n++)
                 for (int od = 0; od < 9; od++)
                     for (int nd = 0; nd < 9; nd++)
-                        for (int op : {0, 4, 5, 6, 8})
+                        for (int op : {0, 3, 4, 5, 6, 8})
                             for (int np : {0, 4, 5, 6, 8})
                                 for (int roles = 0; roles < 4; roles++) {
                                     const State from = state(1 + (roles & 1), 2, o, od, op);
