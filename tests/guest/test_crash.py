@@ -137,14 +137,18 @@ def test_kill_distribution_qemu(workspace, guest_image):
 
 
 def test_kill_storage_daemon(workspace, guest_image):
-    """The guest outlives the daemon: it goes on writing to the next one."""
+    """The guest outlives the daemon: it goes on writing to the next one.
+
+    One writer: of several requests that end out of order QEMU's export cannot tell
+    the next daemon which were in flight (docs/OPERATIONS.md), and the guest sees errors.
+    """
     disk = Disk(workspace.path, 'raw', DISK_SIZE).create()
     log = records.RecordLog()
     daemon = start_daemon(workspace, disk).start()
     try:
         with served_guest(workspace, guest_image) as guest:
             boot_and_check(guest, log)
-            records.start_writer(guest, log)
+            records.start_writer(guest, log, threads=1)
             for _ in range(2):
                 log.wait_for(log.count() + RECORDS_PER_ROUND)
                 daemon.kill()
