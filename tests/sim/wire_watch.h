@@ -37,6 +37,8 @@ class WireWatch final : public WireListener {
     void on_disk_attached(int host, unsigned volume) { ledgers_[host].on_disk_attached(volume); }
     // Has this host answered a write of its last connection with P_NEG_ACK?
     bool has_refused(int host, unsigned volume) const { return refused_[host][volume]; }
+    // It has everything of the peer's, and its generation: what it said before is not true any more.
+    void on_resync_done(int host, unsigned volume) { generations_[host][volume] = {}; }
     // What it has said of a volume on its last connection, last.
     const TappedGenerations& generations(int host, unsigned volume) const { return generations_[host][volume]; }
     void on_guest_begins() { order_.begin_anew(); }

@@ -384,6 +384,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (std::strcmp(change.field, "connection") == 0)
         if (const std::string wrong = wire_.configuration().on_connection(host, change.new_value, change.text); !wrong.empty())
             complain(wrong);
+    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.old_value, "Inconsistent") == 0 &&
+        std::strcmp(change.new_value, "UpToDate") == 0)
+        wire_.on_resync_done(host, volume);
     if (const std::string wrong = check_fresh_connection(node, change); !wrong.empty() && complaint_for_the_end_.empty())
         complaint_for_the_end_ = wrong;
     // Bitmaps, superblocks and data go different ways now.

@@ -55,7 +55,11 @@ void Volume::new_generation_if_alone(const State& before) {
                               now.peer_disk < Inconsistent;
     // A target that had everything, and lost its source before its superblock said so.
     const bool done_alone = before.disk == Inconsistent && now.disk == UpToDate && now.role == Role::Primary && !is_connected();
-    if (((lost || worse) && primary) || diskless_primary || serves_alone || done_alone)
+    // It kept a disk that failed a write; what is written from here on it does not get.  Its refusal, which comes on
+    // the other stream, may be later.
+    const bool failed_there = before.peer_disk == UpToDate && now.peer_disk == Inconsistent && now.role == Role::Primary &&
+                              before.connection == Connected && now.connection == Connected;
+    if (((lost || worse) && primary) || failed_there || diskless_primary || serves_alone || done_alone)
         make_generation();
 }
 

@@ -240,6 +240,7 @@ void Volume::attach_succeeded() {
     if (attach_.remark()[0] != '\0')
         owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
     io_.disk_came();
+    write_failed_here_ = false;
     primary_recorded_ = primary;
     State wanted = state_;
     wanted.role = operation_.role;

@@ -73,7 +73,7 @@ void Volume::forget_start() {
 }
 
 void Volume::fill_transition(SettlePlan& plan) {
-    State after = state_;
+    State after = recorded_state();
     plan.bitmap = true;
     switch (transition_) {
     case Transition::BecomeSource:
@@ -280,6 +280,12 @@ void Volume::finish_as_source(uint64_t failed_blocks) {
     notify_resync(DRBD_RESYNC_FINISHED, progress, failed_blocks == 0 ? "" : "some blocks could not be read or written");
     bits_due_ = true;
     want_superblock();
+    write_failed_here_ &= disk_.bitmap.count() != 0;
+    // A Primary that was demoted meanwhile left the rest to this end (decision 0024).
+    if (is_ahead_in_blocks(Role::Secondary) && !target_refused_) {
+        disk_.crashed_primary = true;
+        resync_failed_blocks();
+    }
 }
 
 void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {

@@ -102,13 +102,4 @@ void Volume::asked_in_vain() {
                                 name_of(operation_.kind)));
 }
 
-void Volume::outdate_by(const char* reason) {
-    if (!is_attached() || state_.disk <= DiskState::Outdated)
-        return;
-    State wanted = state_;
-    wanted.disk = DiskState::Outdated;
-    change_state(ChangeKind::Hard, wanted, reason, 0);
-    want_superblock();
-}
-
 }  // namespace drbd

@@ -168,10 +168,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void asked_in_vain();
     // Everything that an answer to the peer promises is on the disk.
     bool is_recorded() const { return !superblock_due_ && !superblock_out_ && transition_ == Transition::None; }
-    bool may_write_superblock() const { return is_attached(); }
     void send_state();
     void send_uuids();
-    void outdate_by(const char* reason);
     void ping_answered();
 
     Resync& resync() { return resync_; }
@@ -363,6 +361,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool target_may_be_done_ = false;  // source: the target may call its data good
     bool resync_lacks_space_ = false;  // target: told once
+    bool write_failed_here_ = false;   // on the disk that is attached, which was kept
     bool nothing_was_left_ = false;    // because nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
     bool target_is_good_ = false;      // and that it has everything

@@ -60,7 +60,8 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
         return;
     if (forced || role == Role::Primary)
         send_uuids();
-    if (role == Role::Secondary && disk_.crashed_primary && is_ahead_in_blocks(Role::Secondary))
+    if (role == Role::Secondary && disk_.crashed_primary && state_.connection == ConnectionState::Connected &&
+        is_ahead_in_blocks(Role::Secondary))
         resync_failed_blocks();
     else
         send_state();
@@ -69,14 +70,19 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
 // A good disk that failed a request of the guest for want of space, or a discard, and
 // was kept (design D17): the peer has it, the guest has the error, the blocks are
 // marked.  In one generation with the peer nothing would ever take them up (rule 40).
+// The target of a resync that runs does not ask for them, and may have this generation
+// before this node hears of its end.
 bool Volume::is_ahead_in_blocks(Role role) const {
-    return is_attached() && state_.role == role && state_.connection == ConnectionState::Connected &&
-           state_.disk == DiskState::UpToDate && state_.peer_disk == DiskState::UpToDate && disk_.bitmap.count() != 0;
+    if (!is_attached() || state_.role != role || state_.disk != DiskState::UpToDate || disk_.bitmap.count() == 0)
+        return false;
+    return state_.connection == ConnectionState::Connected ? state_.peer_disk == DiskState::UpToDate
+                                                           : write_failed_here_ && is_source(state_.connection);
 }
 
 // From the own copy, which is what the guest has read here since.  Until that is over the
 // marker of a crashed Primary stands: with it this node is the source after a crash, too,
-// and still the target of a peer that has become Primary without it (decision 0024).
+// and still the target of a peer that has become Primary without it (decision 0024).  Of
+// a peer that is Primary already it is the target at once (rule 41).
 void Volume::resync_failed_blocks() {
     State peer;
     peer.role = state_.peer;
@@ -84,15 +90,17 @@ void Volume::resync_failed_blocks() {
     peer.connection = ConnectionState::Connected;
     send_uuids();
     decision_ = decide(peer, peer.disk);
-    if (decision_.direction != Direction::Source) {
+    const bool source = decision_.direction == Direction::Source;
+    if (decision_.refused() || decision_.direction == Direction::None || (source && peer.role == Role::Primary)) {
         send_state();
         return;
     }
     take_decision();
     State wanted = state_;
-    wanted.connection = ConnectionState::WFBitMapS;
+    wanted.connection = decision_.next_state();
     send_state_of(wanted);  // it goes before the bitmap
-    explain_resync("a request of the guest failed here and not on the peer: those blocks follow this copy");
+    explain_resync(source ? "a request of the guest failed here and not on the peer: those blocks follow this copy"
+                          : "a request of the guest failed here, and the peer is Primary since: those blocks follow its copy");
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
 }
 

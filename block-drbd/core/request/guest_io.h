@@ -102,12 +102,8 @@ class GuestIo {
     uint64_t flushed_generation() const { return flushed_generation_; }
     void image_flushed(uint64_t generation) { flushed_generation_ = std::max(flushed_generation_, generation); }
     const Access& access() const { return access_; }
-    // Payloads are copied although nobody replicates (a digest is wanted of them).
-    void set_copies(bool copies) { copies_ = copies; }
     // max_bio_size of the peer's P_SIZES; only below protocol 94 it means something.
     void set_peer_bio_max(uint32_t bytes) { peer_bio_max_ = bytes; }
-    // Those who wait because of Access::hold fail.
-    void fail_held(int error);
 
     // Flushes reach a disk only while there is one.  A disk that comes was
     // flushed by its attach.
@@ -299,7 +295,6 @@ class GuestIo {
     const unsigned volume_;
     Access access_;
     uint64_t cold_since_ms_ = 0;       // the first in wait_activity_log_ came, or was left by a transaction
-    bool copies_ = false;
     bool has_disk_ = false;
     uint32_t attachment_ = 0;          // counts disks that came
     uint32_t peer_bio_max_ = 0;

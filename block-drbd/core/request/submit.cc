@@ -91,11 +91,6 @@ void GuestIo::set_access(const Access& access) {
     }
 }
 
-void GuestIo::fail_held(int error) {
-    for (unsigned left = wait_state_.size(); left > 0; left--)
-        finish_and_wake(*wait_state_.pop_front(), error);
-}
-
 DrbdStep GuestIo::begin_write(Request& request) {
     DRBD_ASSERT(request.range.start % kSectorSize == 0 && request.bytes() % kSectorSize == 0);
     DRBD_ASSERT(!has_image() || request.range.end <= to_bytes(disk_.size).value);
@@ -141,8 +136,6 @@ DrbdStep GuestIo::launch(Request& request) {
         request.holds_extents = false;
         return hold_extents(request);
     }
-    if (copies_ && request.kind == DRBD_REQUEST_WRITE && !request.payload) [[unlikely]]
-        return ask_for_copy(request, {});
     if (may_replicate()) {
         const Shape shape = shape_of(request);
         if (!shape.possible())

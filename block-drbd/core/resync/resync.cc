@@ -42,14 +42,6 @@ Result<void> Resync::on_bitmap_packet(const wire::Frame& frame) {
     return {};
 }
 
-Result<void> Resync::on_out_of_sync(const wire::Frame& frame) {
-    const auto range = wire::decode_block_range(frame, parts_.peer_volume.capacity());
-    if (!range)
-        return range.error();
-    parts_.peer_volume.set_out_of_sync(range.value().sector, range.value().size);
-    return {};
-}
-
 // ---- begin and end ----
 
 void Resync::begin(Direction direction) {

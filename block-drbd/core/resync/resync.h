@@ -46,7 +46,6 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     void begin_bitmap(Direction direction, wire::RunLengths run_lengths);
     Result<void> on_bitmap_packet(const wire::Frame& frame);
     // P_OUT_OF_SYNC
-    Result<void> on_out_of_sync(const wire::Frame& frame);
 
     // The state is SyncSource or SyncTarget now.
     void begin(Direction direction);
@@ -86,7 +85,6 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     bool may_receive() const { return source_.may_receive(); }
     uint64_t total_blocks() const { return progress_.total_blocks(); }  // of the last one that began
     // Nothing that the target acknowledged needs a confirmation any more.
-    bool is_confirmed() const { return unconfirmed_.empty(); }
 
     // PacketOwner::Bitmap
     bool has_packets_queued() const { return bitmap_exchange_.has_queued(); }

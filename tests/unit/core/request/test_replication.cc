@@ -460,22 +460,18 @@ TEST_F(Replication, AHeldRequestGoesWhereTheStateSaysThen) {
     w.local_done(r);
     w.settle();
     EXPECT_EQ(g.result, 0);
-    w.change([](Access& a) { a.hold = true; });
-    GuestWrite& frozen = w.write(0);
-    w.io().fail_held(-EIO);
-    w.wake_all();
-    EXPECT_EQ(frozen.result, -EIO);
 }
 
 // The state changes while the payload is being copied.
 TEST_F(Replication, WhatHappensDuringTheCopyCounts) {
     RequestWorld& w = make();
-    w.change([](Access& a) { a.replicate = false; });
-    w.io().set_copies(true);
     Request* r;
     DrbdWaiter waiter{};
     ASSERT_EQ(w.io().begin(DRBD_REQUEST_WRITE, 0, 4096, 0, &waiter, waiter, &r), DRBD_STEP_COPY);
-    w.change([](Access& a) { a.hold = true; });
+    w.change([](Access& a) {
+        a.hold = true;
+        a.replicate = false;
+    });
     const std::vector<uint8_t> payload(4096, 1);
     EXPECT_EQ(w.io().copied(*r, payload.data(), nullptr), DRBD_STEP_WAIT);
     w.change([](Access& a) {

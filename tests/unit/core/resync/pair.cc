@@ -298,7 +298,13 @@ Result<void> Node::on_data(const SentPacket& packet) {
     }
     case wire::Packet::RsDataReply: return resync.on_reply(frame, buffer);
     case wire::Packet::RsDeallocated: return resync.on_deallocated(frame);
-    case wire::Packet::OutOfSync: return resync.on_out_of_sync(frame);
+    case wire::Packet::OutOfSync: {
+        const auto range = wire::decode_block_range(frame, disk.size);
+        if (!range)
+            return range.error();
+        set_out_of_sync(range.value().sector, range.value().size);
+        return {};
+    }
     case wire::Packet::SyncUuid:
         resync.begin(Direction::Target);
         return {};
