@@ -433,6 +433,16 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         else if (auto refused = refuse_handshake(announced, real, next); !refused)
             return refused;
     }
+    // A disk that came while the peer was in the handshake was compared there alone, with what this node told then.
+    if (!decided && before.connection >= ConnectionState::Connected && before.peer_disk < DiskState::Inconsistent &&
+        real >= DiskState::Inconsistent && before.disk > DiskState::Negotiating && peer_.has_generations &&
+        !same_generation(disk_.uuids.current, peer_.generations.uuids.current)) {
+        link().drop(ConnectionState::NetworkFailure,
+                    "volume %u: the peer's disk is of another data generation than the one that was begun here meanwhile: "
+                    "the nodes meet anew",
+                    number_);
+        return {};
+    }
     next.peer = announced.role;  // 7
     next.peer_disk = real;
     next.paused_by_peer = announced.paused_after_dependency || announced.paused_by_user;
