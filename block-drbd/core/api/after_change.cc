@@ -158,6 +158,9 @@ void Volume::after_connection_change() {
         early_sync_uuid_.reset();  // the source sends it when it has this node's bitmap
         resync_.begin_bitmap(Direction::Target, run_lengths);
         return;
+    case WFSyncUUID:
+        sync_uuid_since_ms_ = owner_.now_ms();
+        return;
     case StartingSyncS:
         target_may_not_know();
         disk_.bitmap.set_all_out_of_sync();

@@ -312,6 +312,11 @@ void Volume::on_time(uint64_t now_ms) {
     if (now_ms >= comparison_deadline_ms())
         link().drop(Timeout, "volume %u: the peer did not answer within %llu ms to a disk that was attached", number_,
                     static_cast<unsigned long long>(comparison_deadline_ms() - negotiating_since_ms_));
+    if (now_ms >= source_deadline_ms())
+        link().drop(Timeout,
+                    "volume %u: the guest waits for the resync, and the peer has not answered it within ko-count x timeout "
+                    "(see there whether its disk hangs)",
+                    number_);
     if (io_.in_handover() && now_ms >= handover_deadline_ms())
         end_handover(0, "the peer went on without this node's disk and made no new data generation within timeout: if "
                         "both hosts lose power now, writes that only the peer has could be lost");
@@ -333,8 +338,20 @@ uint64_t Volume::comparison_deadline_ms() const {
     return negotiating_since_ms_ + uint64_t{std::max(config.ko_count, 1u)} * config.timeout * 100;
 }
 
+// The same where they wait for the source of a resync: for its identifier, or for a range that was asked for.
+uint64_t Volume::source_deadline_ms() const {
+    const DrbdNetConfig& config = owner_.connection().config();
+    const uint64_t give_up_ms = uint64_t{config.ko_count} * config.timeout * 100;
+    if (give_up_ms == 0 || !is_connected())
+        return UINT64_MAX;
+    if (state_.connection == WFSyncUUID)
+        return io_.held() != 0 && !early_sync_uuid_ ? sync_uuid_since_ms_ + give_up_ms : UINT64_MAX;
+    const uint64_t asked_ms = io_.has_waiting_writes() ? resync_.oldest_asked_ms() : UINT64_MAX;
+    return asked_ms == UINT64_MAX ? UINT64_MAX : asked_ms + give_up_ms;
+}
+
 uint64_t Volume::next_deadline_ms() const {
-    uint64_t deadline = std::min(resync_.next_deadline_ms(), comparison_deadline_ms());
+    uint64_t deadline = std::min({resync_.next_deadline_ms(), comparison_deadline_ms(), source_deadline_ms()});
     if (io_.in_handover())
         deadline = std::min(deadline, handover_deadline_ms());
     if (resync_.is_running())

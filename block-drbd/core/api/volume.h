@@ -283,6 +283,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void end_handover(int error, const char* warning);
     uint64_t handover_deadline_ms() const;
     uint64_t comparison_deadline_ms() const;
+    uint64_t source_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void go_on_at_peer();
@@ -346,7 +347,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
     bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
-    uint64_t negotiating_since_ms_ = 0;
+    uint64_t negotiating_since_ms_ = 0, sync_uuid_since_ms_ = 0;
     PeerDisk peer_;
     HandshakeDecision decision_;  // the last one; its reason is that of the resync that runs
     uint64_t bits_told_ = 0;      // by the last P_UUIDS

@@ -191,6 +191,8 @@ class GuestIo {
     unsigned outstanding() const { return outstanding_; }  // requests that are not free again
     unsigned unconfirmed() const { return unconfirmed_; }  // writes in the transfer log
     unsigned held() const { return wait_state_.size(); }
+    // A write waits for one before it, or for a range that a resync has locked.
+    bool has_waiting_writes() const { return !wait_overlap_.empty(); }
     unsigned waiting_for_activity_log() const { return wait_activity_log_.size() + reserved_.size(); }
     const GuestIoCounters& counters() const { return counters_; }
 

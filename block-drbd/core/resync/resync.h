@@ -87,6 +87,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // Nothing that the target acknowledged needs a confirmation any more.
 
     // PacketOwner::Bitmap
+    uint64_t oldest_asked_ms() const { return target_.oldest_asked_ms(); }
     bool has_packets_queued() const { return bitmap_exchange_.has_queued(); }
     static void bitmap_packet_left(const Owner& owner, bool sent);
     // PacketOwner::ForPeer with work ResyncRead.

@@ -388,6 +388,13 @@ uint64_t ResyncTarget::next_deadline_ms() const {
     return at;
 }
 
+uint64_t ResyncTarget::oldest_asked_ms() const {
+    const TargetRange* range = asked_.first();
+    while (range && range->abandoned)
+        range = RangeList::next(*range);
+    return range ? range->asked_ms : UINT64_MAX;
+}
+
 // The source is told that its answer is not taken.
 void ResyncTarget::refuse(TargetRange& range) {
     no_longer_asked(range);

@@ -57,6 +57,8 @@ class ResyncTarget final : public RangeLockListener, public PeerRangeWaiter {
     void set_paused(bool paused) { paused_ = paused; }
     bool is_running() const { return running_; }
     uint64_t failed_blocks() const { return failed_blocks_; }
+    // When the oldest request was sent that the source has not answered; UINT64_MAX: there is none.
+    uint64_t oldest_asked_ms() const;
 
     Result<BulkVerdict> on_reply_announced(const wire::Frame& frame);
     Result<void> on_reply(const wire::Frame& frame, void* buffer);
