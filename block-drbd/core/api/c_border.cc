@@ -117,15 +117,8 @@ uint64_t drbd_on_activate(DrbdResource* resource, unsigned volume, const DrbdDis
                           char error[DRBD_ERROR_SIZE]) {
     if (!ok_or_text(check(*disk), error))
         return 0;
-    for (unsigned i = 0; i < resource->nr_volumes(); i++) {
-        const Volume* other = resource->volume(i);
-        if (!primary || resource->role() == Role::Primary || !other || i == volume || !other->needs_disk())
-            continue;
-        if (other->operation().kind == OperationKind::Activate && other->operation().role == Role::Primary)
-            continue;
-        std::snprintf(error, DRBD_ERROR_SIZE, "volume %u is attached as Secondary: it cannot follow into the Primary role", i);
+    if (!ok_or_text(resource->check_activation(volume, primary), error))
         return 0;
-    }
     return settled(resource, number_or_text(open_volume(resource, volume).activate(*disk, primary), error));
 }
 

@@ -195,15 +195,18 @@ void Volume::operation_succeeded() {
     case OperationKind::Invalidate:
         change_state(ChangeKind::Hard, target_of(operation_), "invalidated by the administrator", operation_.number);
         end_operation({});
+        meet_anew();
         return;
     case OperationKind::InvalidateRemote:
         change_state(ChangeKind::Hard, target_of(operation_), "the peer was invalidated by the administrator",
                      operation_.number);
         end_operation({});
+        meet_anew();
         return;
     case OperationKind::Outdate:
         change_state(ChangeKind::Hard, target_of(operation_), "outdated by the administrator", operation_.number);
         end_operation({});
+        meet_anew();
         return;
     case OperationKind::NewCurrentUuid:
         new_current_uuid_is_stable();
@@ -218,6 +221,13 @@ void Volume::operation_succeeded() {
         break;
     }
     assertion_failed("operation kind", __FILE__, __LINE__);
+}
+
+// The nodes met while this was written: each has been told what is not true any more.
+void Volume::meet_anew() {
+    if (link_is_up())
+        link().drop(ConnectionState::NetworkFailure,
+                    "volume %u: the disk was marked by the administrator while the nodes met: they meet anew", number_);
 }
 
 void Volume::attach_succeeded() {

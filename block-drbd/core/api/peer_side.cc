@@ -44,8 +44,11 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
             bits_due_ = bits_wanted_ = true;
             return false;
         }
-    bits_wanted_ |= bits_out_;
-    return !bits_out_;
+    // A page that is on its way is clean already, whatever writes it.
+    const bool may_be_out = current_ && current_ != &superblock_write_;
+    bits_due_ |= may_be_out && !bits_out_;
+    bits_wanted_ |= may_be_out;
+    return !may_be_out;
 }
 
 // What this copy lacks it must not hide: there is no guest here who could be

@@ -8,7 +8,8 @@
 // to whom it concerns; cluster_change.cc asks the peer and answers it, and ends
 // the connection gracefully.
 // Invariants: one change of role at a time; one question to the peer at a time;
-// settle() follows every event, and only there a lost connection is taken down.
+// settle() follows every event that may have moved the connection or a volume's state,
+// and only there a lost connection is taken down.
 #pragma once
 
 #include <memory>
@@ -38,6 +39,8 @@ struct DrbdResource final : private drbd::VolumeOwner,
     drbd::Result<void> open_volume(unsigned number);
     void close_volume(unsigned number);
 
+    // A volume that is activated with a role takes the others with it, which must be able to follow.
+    drbd::Result<void> check_activation(unsigned volume, bool primary) const;
     drbd::Result<uint64_t> set_role(drbd::Role role, bool force);
     // Why a promotion would be refused now; null if it would not.
     const char* why_not_promotable() const;

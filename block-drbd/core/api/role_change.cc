@@ -10,6 +10,19 @@
 
 using namespace drbd;
 
+Result<void> DrbdResource::check_activation(unsigned volume, bool primary) const {
+    if (!primary || role_ == Role::Primary)
+        return {};
+    for (unsigned i = 0; i < nr_volumes_; i++) {
+        const Volume* other = volumes_[i].get();
+        if (!other || i == volume || !other->needs_disk() ||
+            (other->operation().kind == OperationKind::Activate && other->operation().role == Role::Primary))
+            continue;
+        return Error::of(ErrorCode::Refused, "volume %u is attached as Secondary: it cannot follow into the Primary role", i);
+    }
+    return {};
+}
+
 Result<uint64_t> DrbdResource::set_role(Role role, bool force) {
     if (change_.number != 0)
         return Error::of(ErrorCode::InUse, "operation %llu (set-role) is pending: wait for its end",

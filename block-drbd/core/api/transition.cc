@@ -168,7 +168,7 @@ void Volume::start_as_source() {
     resync_.begin(Direction::Source);
     notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
     if (policy_.agreed_version < 95 && disk_.bitmap.count() == 0)
-        finish_as_source(0);
+        finish_as_source(true, 0);
 }
 
 // The target has nothing left to ask for, and all of it is stable.
@@ -250,7 +250,7 @@ void Volume::finish_if_target_is_done() {
     if (resync_.waits_for_confirmation() || (left != 0 && bits_are_to_clear()))
         return;
     target_is_done_ = false;
-    finish_as_source(target_is_good_ ? 0 : left);
+    finish_as_source(target_is_good_, left);
     // It refused a write: before it was good, or after it had said so.
     if (target_is_good_ && left != 0 && target_refused_)
         make_generation();
@@ -261,23 +261,24 @@ bool Volume::bits_are_to_clear() const {
     return owner_.transfer_log().blocks_to_clear(number_, disk_.bitmap) != 0;
 }
 
-void Volume::finish_as_source(uint64_t failed_blocks) {
-    failed_blocks_ = failed_blocks;
+// What a good target lacks not is not its failure; a bad one may be bad by a write that it refused, of which this node
+// has not heard, and leave no block here.
+void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
+    failed_blocks_ = target_is_good ? 0 : left_blocks;
     const ResyncProgress progress = resync_.progress(owner_.now_ms());
     resync_.abort();
-    if (failed_blocks == 0) {
+    if (target_is_good) {
         disk_.uuids = with_resync_finished_as_source(disk_.uuids);
         peer_.generations.uuids = disk_.uuids;
     }
     State wanted = state_;
     wanted.connection = Connected;
-    wanted.peer_disk = failed_blocks == 0 ? DiskState::UpToDate : DiskState::Inconsistent;
+    wanted.peer_disk = target_is_good ? DiskState::UpToDate : DiskState::Inconsistent;
     wanted.paused_after_dependency = wanted.paused_by_peer = wanted.paused_by_user = false;
     finishing_ = true;
-    change_state(ChangeKind::Hard, wanted, failed_blocks == 0 ? "the resync is finished" : "the resync ended with errors",
-                 0);
+    change_state(ChangeKind::Hard, wanted, target_is_good ? "the resync is finished" : "the resync ended with errors", 0);
     finishing_ = false;
-    notify_resync(DRBD_RESYNC_FINISHED, progress, failed_blocks == 0 ? "" : "some blocks could not be read or written");
+    notify_resync(DRBD_RESYNC_FINISHED, progress, target_is_good ? "" : "some blocks could not be read or written");
     bits_due_ = true;
     want_superblock();
     write_failed_here_ &= disk_.bitmap.count() != 0;

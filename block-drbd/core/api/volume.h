@@ -291,7 +291,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void expose_peers_data();
     void explain_resync(const char* reason);
     void start_as_source();
-    void finish_as_source(uint64_t failed_blocks);
+    void finish_as_source(bool target_is_good, uint64_t left_blocks);
     bool bits_are_to_clear() const;
     void finish_if_target_is_done();
     void finish_as_target();
@@ -309,6 +309,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_serves() const;
     uint64_t give_up_at_once(uint64_t number);
     void attach_succeeded();
+    void meet_anew();
     void new_current_uuid_is_stable();
     void end_operation(const Result<void>& result);
     void start_attach(const DrbdDiskConfig& config);
@@ -396,7 +397,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool bits_due_ = false;        // changed pages of the bitmap are to be written
     bool bits_wanted_ = false;     // and writes of the peer wait for that
     bool bits_out_ = false;        // they are being written
-    bool primary_recorded_ = false;  // the superblock on the disk has PRIMARY_IND
+    bool primary_recorded_ = false;  // the superblock on the disk has PRIMARY_IND, or the one that is being written
     bool told_of_no_space_ = false;  // once until a transaction succeeds
     Activity* current_ = nullptr;
     DrbdJob job_{};

@@ -26,9 +26,11 @@ Uuids with_resync_begun(const Uuids& own, Random& random);
 Uuids with_sync_uuid(const Uuids& own, uint64_t sync_uuid, Role role);
 
 // The end without failed blocks.  `peer` is the copy from the peer's last
-// P_UUIDS, repaired by the verdict (compare.h), from before the resync began.
-// Afterwards both nodes have: current of the source, no bitmap identifier, the
-// sync identifier, what the source's bitmap counted from.
+// P_UUIDS, repaired by the verdict (compare.h).  Afterwards both nodes have:
+// current of the source, no bitmap identifier, the sync identifier, what the
+// source's bitmap counted from; of a source that told its identifiers again
+// while the resync ran (a promotion) the target has the sync identifier twice
+// instead, as the kernel's.
 Uuids with_resync_finished_as_target(const Uuids& own, const Uuids& peer, Role role);
 Uuids with_resync_finished_as_source(const Uuids& own);
 
