@@ -76,7 +76,9 @@ static void drbd_set_address(Object *object, Visitor *v, const char *name,
                    "not '%s:%s'", name, value->host, value->port);
         return;
     }
-    if (qatomic_read(&obj->net.busy)) {
+    /* A name may be being looked up for it, without a socket yet. */
+    if (qatomic_read(&obj->net.busy) ||
+        (obj->core && !drbd_stands_alone(obj))) {
         error_setg(errp, "Property '%s' cannot change while resource '%s' has "
                    "a connection or tries to: use drbd-disconnect first", name,
                    obj->id);

@@ -41,7 +41,7 @@ static bool drbd_peer_may_come(DrbdObject *obj)
     return false;
 }
 
-static bool drbd_stands_alone(DrbdObject *obj)
+bool drbd_stands_alone(DrbdObject *obj)
 {
     DrbdResourceStatus status;
 

@@ -3,7 +3,8 @@
  * Drain as an event of the core.
  *
  * In: the block layer's drain callbacks (main thread, no polling allowed).
- * Out: drbd_on_drain_begin/_end, as often as the block layer nested them.
+ * Out: drbd_on_drain_begin/_end.  The block layer calls at the first begin and the
+ * last end of nested ones, and once for each child that was drained at the open.
  *
  * Between them the core hands out metadata jobs only while guest requests of
  * the volume are in flight, so that the node comes to rest.  Whoever must wait
@@ -15,22 +16,23 @@
 #include "drbd-int.h"
 #include "trace.h"
 
-/* The core is told how often the node is drained, unless that is suspended. */
+/* The core is told whether the node is drained, unless that is suspended. */
 static void drbd_drain_tell(BDRVDrbdState *s)
 {
     DrbdObject *obj = s->obj;
-    unsigned wanted = obj->drain_suspended ? 0 : s->drained;
+    bool wanted = s->drained && !obj->drain_suspended;
 
-    drbd_lock(obj);
-    while (s->drain_told < wanted) {
-        drbd_on_drain_begin(obj->core, s->volume);
-        s->drain_told++;
+    if (s->drain_told == wanted) {
+        return;
     }
-    while (s->drain_told > wanted) {
+    drbd_lock(obj);
+    if (wanted) {
+        drbd_on_drain_begin(obj->core, s->volume);
+    } else {
         drbd_on_drain_end(obj->core, s->volume);
-        s->drain_told--;
     }
     drbd_unlock(obj);
+    s->drain_told = wanted;
 }
 
 /*
@@ -43,7 +45,7 @@ void drbd_drain_begin(BlockDriverState *bs)
 
     trace_drbd_drain(bs, "begin", s->drained);
     if (s->opened) {
-        s->drained++;
+        s->drained = true;
         drbd_drain_tell(s);
         drbd_wake_inactive(s);
     }
@@ -54,13 +56,10 @@ void drbd_drain_end(BlockDriverState *bs)
     BDRVDrbdState *s = bs->opaque;
 
     trace_drbd_drain(bs, "end", s->drained);
-    if (s->opened) {
-        assert(s->drained > 0);
-        s->drained--;
+    if (s->opened && s->drained) {
+        s->drained = false;
         drbd_drain_tell(s);
-        if (s->drained == 0) {
-            qemu_bh_schedule(s->no_flush_bh);
-        }
+        qemu_bh_schedule(s->no_flush_bh);
     }
 }
 
@@ -93,6 +92,6 @@ void drbd_drain_resume(DrbdObject *obj)
 /* The node ends while it is drained: the block layer has no end for it. */
 void drbd_drain_end_all(BDRVDrbdState *s)
 {
-    s->drained = 0;
+    s->drained = false;
     drbd_drain_tell(s);
 }

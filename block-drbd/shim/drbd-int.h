@@ -169,8 +169,8 @@ struct BDRVDrbdState {
     uint64_t md_operation;  /* BQL; create-md that needs the children, or 0 */
     bool had_writer;        /* BQL; a parent had the write permission */
     QEMUBH *writer_bh;      /* const; see drbd-perm.c */
-    unsigned drained;       /* BQL; how often the block layer drained us */
-    unsigned drain_told;    /* BQL; how much of it the core was told */
+    bool drained;           /* BQL; by the block layer */
+    bool drain_told;        /* BQL; the core knows */
 
     bool inactive;          /* atomic; left for a migration: activation attaches */
     bool was_primary;       /* BQL; role for that */

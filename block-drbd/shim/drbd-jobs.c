@@ -212,7 +212,11 @@ void coroutine_fn drbd_worker_entry(void *opaque)
             drbd_on_job_done(s->obj->core, s->volume, ret);
             drbd_unlock(s->obj);
             bdrv_dec_in_flight(s->bs);
-        } else if (!stop && drbd_worker_may_sleep(s)) {
+        } else if (!stop) {
+            /* A job that is announced and not given: others of this context first. */
+            if (!drbd_worker_may_sleep(s)) {
+                aio_co_schedule(s->obj->ctx, qemu_coroutine_self());
+            }
             qemu_coroutine_yield();
         }
     }

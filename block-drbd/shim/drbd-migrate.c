@@ -41,6 +41,7 @@ int GRAPH_RDLOCK drbd_inactivate(BlockDriverState *bs)
     if (!drbd_disk_leave(s, true)) {
         qatomic_set(&s->inactive, false);
         drbd_disk_changed(s);
+        drbd_wake_inactive(s);
         return -EIO;
     }
     qemu_bh_schedule(s->reactivate_bh);
@@ -99,6 +100,9 @@ static void coroutine_fn drbd_reactivate_entry(void *opaque)
                       "could not attach its disk again: %s", s->node_name,
                       error_get_pretty(local_err));
             error_free(local_err);
+            /* An ordinary node without a disk: drbd-attach mends it. */
+            qatomic_set(&s->inactive, false);
+            qemu_bh_schedule(s->reactivate_bh);
         }
     }
     drbd_wake_inactive(s);
@@ -110,8 +114,11 @@ void drbd_reactivate_bh(void *opaque)
     BDRVDrbdState *s = opaque;
 
     GLOBAL_STATE_CODE();
-    if (!qatomic_read(&s->inactive) ||
-        (s->bs->open_flags & BDRV_O_INACTIVE)) {
+    if (s->bs->open_flags & BDRV_O_INACTIVE) {
+        return;
+    }
+    if (!qatomic_read(&s->inactive)) {
+        drbd_disk_changed(s);
         return;
     }
     bdrv_inc_in_flight(s->bs);

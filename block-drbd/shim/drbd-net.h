@@ -226,6 +226,7 @@ bool drbd_connect_wait(DrbdObject *obj, Error **errp);
 void drbd_connect_end(DrbdObject *obj);
 bool drbd_yank_add(struct BDRVDrbdState *s, Error **errp);
 void drbd_yank_remove(struct BDRVDrbdState *s);
+bool drbd_stands_alone(DrbdObject *obj);
 
 /* -------------------------------------------------------- drbd-address.c */
 

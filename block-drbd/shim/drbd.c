@@ -22,7 +22,6 @@
 /* Undoes what drbd_open() did after the children.  Polls. */
 static void drbd_node_end(BDRVDrbdState *s)
 {
-    drbd_yank_remove(s);
     if (s->obj) {
         s->closing = true;
         drbd_connect_end(s->obj);
@@ -30,6 +29,9 @@ static void drbd_node_end(BDRVDrbdState *s)
         AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&s->peer_runs) > 0);
         drbd_worker_stop(s);
         drbd_drain_end_all(s);
+    }
+    drbd_yank_remove(s);  /* until here it is the way out of a wait for the peer */
+    if (s->obj) {
         drbd_object_remove_node(s->obj, s);
     }
     qemu_bh_delete(s->writer_bh);

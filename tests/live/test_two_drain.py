@@ -115,6 +115,24 @@ def test_target_primary(two):
     writer.journal.judge_file(pair.a.images[0])
 
 
+def test_drain_of_one_volume_under_load_of_another(two):
+    """A drain waits for its own volume: neither for the other one's guest nor for what the resync does meanwhile."""
+    pair = two(volumes=2, link=True, options=OPTIONS).established()
+    with RecordingWriter(pair.a.export(1), "d1") as writer:
+        writer.progress(50)
+        pair.link.delay_s = 0.005
+        pair.a.run("drbd-invalidate-remote", node_name="d0")
+        pair.a.wait_state("SyncSource")
+        for _ in range(8):
+            bounded(pair.a.qmp.raw, "blockdev-reopen",
+                    {"options": [drbd_node("d0", "image0", on_io_error="pass-on", discard="unmap")]})
+        pair.link.delay_s = 0
+        writer.progress(50)
+        writer.stop()
+    assert not writer.errors
+    pair.settle_equal()
+
+
 def test_two_draining_nodes(two):
     """Both drain at once, again and again, under load."""
     pair = two(options=OPTIONS).established()

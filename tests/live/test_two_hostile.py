@@ -119,6 +119,7 @@ def lies(peer, sectors):
         "run-length garbage": ("data", head(wire.COMPRESSED_BITMAP, b"\x92" + b"\xff" * 200), None),
         "sync generation unasked": ("data", head(wire.SYNC_UUID, bytes(8)), None),
         "reply unasked": ("data", head(wire.DATA_REPLY, data_payload(0, 7, 0, 0, block)), True),
+        "reply of a byte": ("data", head(wire.DATA_REPLY, data_payload(0, 7, 0, 0, b"x")), True),
         "resync reply unasked": ("data", head(wire.RS_DATA_REPLY,
                                               data_payload(0, (1 << 64) - 1, 0, 0, block)), None),
         "deallocated unasked": ("data", head(wire.RS_DEALLOCATED, struct.pack(">QII", 0, 4096, 0)), None),

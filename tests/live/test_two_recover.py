@@ -169,6 +169,17 @@ def test_invalidate_the_secondary(two, who):
     pair.settle_equal()
 
 
+def test_invalidate_a_primary_that_has_just_written(two):
+    """What no barrier has confirmed must be on the peer's disk first; the threads stay alive meanwhile."""
+    pair = two().ready()
+    guest = pair.a.guest()
+    for number in range(20):
+        guest.pwrite(pattern(number), number * MIB)
+    pair.a.run("drbd-invalidate", node_name="d0")
+    pair.settle_equal()
+    assert guest.pread(BLOCK, 19 * MIB) == pattern(19)
+
+
 def test_invalidate_a_lone_primary_is_refused(two):
     pair = two().ready()
     pair.b.kill()

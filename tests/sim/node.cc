@@ -189,8 +189,10 @@ void Node::drain_queues() {
             }
         }
         for (unsigned v = 0; v < jobs_.size(); v++)
-            if (!jobs_[v].job && (pending >> (DRBD_PENDING_JOB_SHIFT + v) & 1))
+            if (!jobs_[v].job && (pending >> (DRBD_PENDING_JOB_SHIFT + v) & 1)) {
                 take_job(v);
+                worked = true;  // looking for one may have let something end
+            }
         if (!worked)
             return;
     }

@@ -158,22 +158,19 @@ void DrbdResource::on_epoch_confirmed(uint64_t epoch) {
 
 // ---- the image for the peer, and drains ----
 
-bool DrbdResource::has_guest_requests() const {
-    for (const auto& volume : volumes_)
-        if (volume && volume->io().in_flight() > 0)
-            return true;
-    return false;
-}
-
-// Only when no guest request of any volume is in flight does new I/O for the
-// peer park: such a request may wait for it.
+// I/O for the peer parks while its volume is drained, but for a guest request that the
+// drain waits for: that may wait for it, on whatever volume.  What another volume's
+// guest has in flight no drain waits for, and it does not end.
 uint32_t DrbdResource::volumes_that_may_work() const {
-    if (has_guest_requests())
-        return ~0u;
     uint32_t may = ~0u;
-    for (unsigned i = 0; i < nr_volumes_; i++)
-        if (volumes_[i] && volumes_[i]->is_drained())
-            may &= ~(1u << i);
+    for (unsigned i = 0; i < nr_volumes_; i++) {
+        const Volume* volume = volumes_[i].get();
+        if (!volume || !volume->is_drained())
+            continue;
+        if (volume->io().in_flight() > 0)
+            return ~0u;
+        may &= ~(1u << i);
+    }
     return may;
 }
 

@@ -63,6 +63,8 @@ Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {
     case Packet::RsDataReply:
         return volume->resync().on_reply_announced(frame);
     case Packet::DataReply:
+        if (auto reply = wire::decode_data_reply(frame, volume->capacity()); !reply)
+            return reply.error();
         return BulkVerdict::Take;
     default:
         return unexpected(frame, "it has no payload");

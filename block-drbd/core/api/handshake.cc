@@ -266,7 +266,7 @@ Result<void> Volume::shrink_to(Sector size) {
     if (size.value < kSectorsPerBlock)
         return Error::of(ErrorCode::Incompatible, "volume %u: the peer offers %llu sectors, too few for a disk",
                          number_, count_of(size));
-    if (io_.in_flight() != 0)
+    if (io_.in_flight() != 0 || owner_.peer_requests().in_use(number_) != 0)
         return Error::of(ErrorCode::Protocol, "volume %u: the peer's disk is smaller, and requests are in flight",
                          number_);
     owner_.notices().warning(static_cast<int>(number_), "the size is %llu sectors from now on, as the peer's (was %llu)",

@@ -148,7 +148,6 @@ struct DrbdResource final : private drbd::VolumeOwner,
 
     // connection_events.cc
     uint64_t deadline_ms() const;
-    bool has_guest_requests() const;
     void check_timeouts(uint64_t now_ms);
     uint32_t volumes_that_may_work() const;
     void confirm_resync();

@@ -368,6 +368,8 @@ void Volume::settle_down() {
     note_progress();
     finish_if_target_is_done();
     try_to_become_target();
+    if (waits_to_invalidate())
+        owner_.transfer_log().close_epoch();
     pump();
 }
 

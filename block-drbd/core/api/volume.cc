@@ -41,8 +41,8 @@ bool Volume::may_hand_out() const {
 bool Volume::has_job() const {
     if (!may_hand_out())
         return false;
-    return job_ready_ || (operation_.pending() && operation_.phase == OperationPhase::Queued) || transition_queued_ ||
-           superblock_due_ || bits_due_ || (is_attached() && io_.wants_transaction());
+    return job_ready_ || (operation_.pending() && operation_.phase == OperationPhase::Queued) ||
+           (transition_queued_ && !waits_to_invalidate()) || superblock_due_ || bits_due_ || (is_attached() && io_.wants_transaction());
 }
 
 // What is next: what an administrator waits for, then what completions wait
@@ -120,9 +120,7 @@ void Volume::want_superblock() {
 // The disk follows what the connection did to memory.
 Activity* Volume::choose_keeping_up() {
     SettlePlan plan;
-    if (transition_queued_ && waits_to_invalidate()) {
-        owner_.transfer_log().close_epoch();
-    } else if (transition_queued_) {
+    if (transition_queued_ && !waits_to_invalidate()) {
         transition_queued_ = false;
         fill_transition(plan);
         transition_write_.start(plan);

@@ -61,6 +61,7 @@ void Connection::tear_down(ConnectionState how) {
     retry_ms_ = now_ms() + kRetryMs;
     end_expected_ms_ = data_end_ms_ = UINT64_MAX;
     answer_to_end_expected_ = false;
+    has_parameters_ = false;
     if (was_up) {
         link_.go_down();
         times_lost_++;

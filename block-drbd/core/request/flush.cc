@@ -41,10 +41,13 @@ DrbdStep GuestIo::flush_done(Request& request) {
     DRBD_ASSERT(running_flush_ == &request);
     running_flush_ = nullptr;
     const int result = request.result;
-    if (result == 0)
+    if (result == 0) {
         image_flushed(request.flush_generation);
-    else
+    } else {
         counters_.write_errors++;
+        // Before anybody is judged: what completes by the peer's word may have to wait for a handover now.
+        listener_.on_disk_error(request.kind, 0, 0, result);
+    }
 
     // Those that wanted no more than this one have its result too.
     Request* next = wait_flush_.first();
@@ -62,10 +65,7 @@ DrbdStep GuestIo::flush_done(Request& request) {
         submit(*next);
         pool_.wake(*next);
     }
-    if (result == 0)
-        return flush_covered(request);
-    listener_.on_disk_error(request.kind, 0, 0, result);
-    return flush_without_image(request, result);
+    return result == 0 ? flush_covered(request) : flush_without_image(request, result);
 }
 
 // The image cannot make stable what it has.  That is no loss if the peer has
@@ -107,7 +107,8 @@ DrbdStep GuestIo::flush_confirmed(Request& request) {
     request.result = 0;
     if (generation_pending_)
         return wait_for_generation(request);
-    return request.flush_waived ? finish_on_peer(request) : finish(request, 0);
+    // An image that failed one flush may have dropped what the next one was to bring to the disk.
+    return request.flush_waived || !access_.image_alone ? finish_on_peer(request) : finish(request, 0);
 }
 
 // The guest has been told that something is lost.  While there is a copy to go

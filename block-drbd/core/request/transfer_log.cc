@@ -220,7 +220,8 @@ bool TransferLog::lose_peer(unsigned slice) {
     if (!losing_) {
         losing_ = true;
         // No barrier: who would read it?
-        lost_through_ = current_;
+        if (!writes_.empty())
+            lost_through_ = current_;
         current_++;
         current_writes_ = current_packets_ = 0;
         current_first_ = nullptr;

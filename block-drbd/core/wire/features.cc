@@ -27,7 +27,7 @@ Bytes bulk_max(unsigned version) {
 Bytes peer_bio_max(unsigned version, uint32_t offered) {
     if (version >= 94)
         return bulk_max(version);
-    return Bytes(std::clamp<uint64_t>(offered, kBlockSize, bulk_max(version).value));
+    return Bytes(round_down(std::clamp<uint64_t>(offered, kBlockSize, bulk_max(version).value), kBlockSize));
 }
 
 Bytes zeroes_max(Features features) {

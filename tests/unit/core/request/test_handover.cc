@@ -65,6 +65,27 @@ TEST_F(Handover, AFlushThatThePeerAnswersForWaits) {
     EXPECT_EQ(f.result, 0);
 }
 
+// The one that waits for the same flush of the image, and whose epoch is confirmed already.
+TEST_F(Handover, AFlushThatWaitedForTheFailedOneWaitsToo) {
+    RequestWorld& w = make(ReplicationProtocol::C);
+    GuestWrite& g = w.write(0);
+    w.local_done(g);
+    w.ack(w.take().at(0));
+    ASSERT_EQ(g.result, 0);
+    w.volume().on_error = [&w] { w.io().begin_handover(); };
+    GuestWrite& f = w.flush();
+    GuestWrite& behind = w.flush();
+    w.confirm(w.take().at(0));
+    w.local_done(f, -EIO);
+    w.wake_all();
+    EXPECT_FALSE(f.result);
+    EXPECT_FALSE(behind.result);
+    w.io().end_handover(0);
+    w.wake_all();
+    EXPECT_EQ(f.result, 0);
+    EXPECT_EQ(behind.result, 0);
+}
+
 TEST_F(Handover, WithoutThePeerWhatWaitsFails) {
     RequestWorld& w = make(ReplicationProtocol::C);
     GuestWrite& g = failed_here(w, 0);

@@ -263,7 +263,7 @@ TEST(Features, Agree) {
 
 TEST(Features, LimitsByVersion) {
     struct Row { unsigned version; uint32_t offered; uint64_t bulk, bio; };
-    const Row rows[] = {{86, 4096, 32768, 4096}, {86, 131072, 32768, 32768}, {93, 0, 32768, 4096}, {94, 4096, 32768, 32768},
+    const Row rows[] = {{86, 4096, 32768, 4096}, {86, 131072, 32768, 32768}, {90, 5000, 32768, 4096}, {93, 8191 + 512, 32768, 8192}, {93, 0, 32768, 4096}, {94, 4096, 32768, 32768},
                         {95, 4096, 131072, 131072}, {99, 1 << 20, 131072, 131072}, {100, 4096, 1 << 20, 1 << 20}};
     for (const Row& row : rows) {
         EXPECT_EQ(bulk_max(row.version).value, row.bulk) << row.version;
