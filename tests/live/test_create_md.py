@@ -58,6 +58,22 @@ def test_flexible_external(stack, maker):
     assert guest.size == IMAGE_BYTES
 
 
+def test_flexible_device_of_no_whole_blocks(stack):
+    """The bitmap's area ends within its last page, and so does the device; the bits there are written, and read again."""
+    stack.file("f0", size=160 * MIB)
+    stack.file("m0", size=84 * 512)
+    stack.fresh(metadata="m0")
+    stack.primary(force=True)
+    guest = stack.guest()
+    guest.pwrite(pattern(1), 150 * MIB)
+    before = stack.volume()["out-of-sync"]
+    assert before > 0
+    stack.secondary(force=True)
+    stack.run("drbd-detach", node_name="drbd0")
+    stack.run("drbd-attach", node_name="drbd0")
+    assert stack.volume()["out-of-sync"] == before
+
+
 @pytest.mark.parametrize("maker", ["qdrbdmeta", "qmp"])
 def test_indexed_external(stack, maker):
     """Two volumes share one metadata device, in slots 0 and 1."""

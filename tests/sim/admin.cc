@@ -272,13 +272,14 @@ void Admin::promoted(int h) {
         return;
     }
     host_[h].refused = 0;
+    host_[h].forced_unseen |= host_[h].forced;
     if (h != primary_)
         return;  // it has been decided otherwise meanwhile
     if (world_.guest().is_running())
         world_.guest().on_process_died(world_.guest().host(), false);  // two at once: the older one's is over
     initialised_ = true;
     if (ever_well_ || !world_.options().waits_for_sync)
-        world_.guest().begin(h, host_[h].forced || std::exchange(host_[h].forced_unseen, false));
+        world_.guest().begin(h, std::exchange(host_[h].forced_unseen, false));
 }
 
 // ----------------------------------------------------------------- trouble --

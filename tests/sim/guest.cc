@@ -294,6 +294,9 @@ void Guest::flush_all() {
 }
 
 void Guest::on_end(GuestRequest& r) {
+    // Of one that is over: its host was frozen when the other was promoted.
+    if (in_flight_ == 0 || (r.write_id != 0 && !writes_.contains(r.write_id)))
+        return;
     in_flight_--;
     History& history = histories_[r.volume];
     if (r.result != 0)
@@ -344,14 +347,14 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
                 return;
             }
         unflushed_[volume].push_back(write);
-        // The guest lives on the peer's disk, unless the peer has not even this, or both have it and the peer's is known to be gone.
+        // The guest lives on the peer's disk, unless the peer has not even this, or both have it and the peer or its disk is known to be gone.
         bool peer_has_it = true, own_has_it = true;
         for (uint64_t s = write.sector; s < write.sector + write.sectors; s++) {
             peer_has_it &= histories_[volume].at_least(write, s, disks[1 - host_]->value(View::Current, s));
             own_has_it &= histories_[volume].at_least(write, s, disks[host_]->value(View::Current, s));
         }
         const std::string peers = world_.node(host_).status(volume).peer_disk;
-        const bool is_gone = peers == "Failed" || peers == "Diskless";
+        const bool is_gone = peers == "Failed" || peers == "Diskless" || peers == "DUnknown";
         remember_generation(volume, peer_has_it && !(own_has_it && is_gone) ? 1 - host_ : host_);
         return;
     }

@@ -19,6 +19,7 @@ Node::Node(World& world, int host, Rng random)
     jobs_.resize(o.volumes);
     received_writes_.resize(o.volumes);
     slow_.resize(o.volumes);
+    drains_.resize(o.volumes);
     disk_hangs_.resize(o.volumes);
 }
 
@@ -76,7 +77,7 @@ void Node::die() {
     peer_io_in_flight_ = 0;
     received_writes_.assign(received_writes_.size(), 0);
     slow_.assign(slow_.size(), 0);
-    drains_ = 0;
+    drains_.assign(slow_.size(), 0);
     requests_.clear();
     request_order_.clear();
     for (Socket& socket : sockets_)
@@ -152,7 +153,7 @@ void Node::kick() {
 void Node::drain_queues() {
     for (unsigned rounds = 0;; rounds++) {
         if (rounds == 100000) {
-            world_.complain("the core's queues do not run empty");
+            world_.complain("queues: they do not run empty: a job that is announced and not given, or a wake-up without end");
             return;
         }
         const uint32_t pending = drbd_resource_pending(core_, DRBD_PENDING_NET | ~0u << DRBD_PENDING_JOB_SHIFT);
@@ -389,7 +390,7 @@ void Node::drain(unsigned volume, bool begin) {
     call([this, volume, begin] {
         world_.trace().line(host_, begin ? "drain" : "undrain", volume);
         begin ? drbd_on_drain_begin(core_, volume) : drbd_on_drain_end(core_, volume);
-        begin ? drains_++ : drains_--;
+        begin ? drains_[volume]++ : drains_[volume]--;
         kick();
     });
 }

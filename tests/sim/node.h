@@ -9,6 +9,7 @@
 // of an earlier one are not delivered.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -136,7 +137,7 @@ class Node final : public LinkUser {
     // Guest.  Ends in Guest::on_end().
     void begin_request(std::unique_ptr<GuestRequest> request);
     size_t requests_in_flight() const { return requests_.size(); }
-    bool is_drained() const { return drains_ != 0; }
+    bool is_drained() const { return std::ranges::any_of(drains_, [](unsigned n) { return n != 0; }); }
     uint64_t lent_bytes() const { return lent_bytes_; }  // buffers that the core has, or is about to get
     unsigned peer_io_in_flight() const { return peer_io_in_flight_; }
     unsigned volumes() const { return static_cast<unsigned>(received_writes_.size()); }
@@ -308,7 +309,7 @@ class Node final : public LinkUser {
     std::vector<Time> slow_;
     unsigned peer_io_in_flight_ = 0;
     std::vector<unsigned> received_writes_;  // of the peer's guest, at the image now; by volume
-    unsigned drains_ = 0;
+    std::vector<unsigned> drains_;  // of each volume
     std::map<uint64_t, Operation> operations_;
     std::string refusal_;
 };

@@ -159,6 +159,11 @@ void Node::peer_io(const DrbdPeerIo& io) {
     world_.trace().line(host_, io.kind == DRBD_PEER_WRITE ? "peer-write" : io.kind == DRBD_PEER_READ ? "peer-read" :
                         io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
                         io.id, io.offset / 512, io.bytes / 512);
+    // Only a guest request that the drain waits for may wait for it.
+    if (drains_[io.volume] != 0 && std::ranges::none_of(requests_, [&](const auto& r) { return drains_[r.second->volume] != 0; })) {
+        world_.complain("drain: I/O for the peer begins on a drained volume, and no request of a drained one is in flight");
+        return;
+    }
     if (io.kind == DRBD_PEER_WRITE) {
         values_.resize(io.bytes / 512);
         for (uint32_t at = 0; at < io.bytes / 512; at++)

@@ -231,11 +231,12 @@ void AttachActivity::replay() {
 bool AttachActivity::read_bitmap(DrbdJob& job) {
     doing_ = "reading the bitmap";
     const auto memory = disk_.bitmap.data();
-    if (mark_all_ || position_ == memory.size())
+    const uint64_t end = std::min<uint64_t>(memory.size(), to_bytes(disk_.layout.bitmap_size).value);
+    if (mark_all_ || position_ == end)
         return false;
     start_job(job, DRBD_JOB_READ);
-    while (position_ < memory.size() && job.nr_parts < DRBD_JOB_MAX_PARTS) {
-        const uint64_t piece = std::min(memory.size() - position_, kBitmapReadPiece.value);
+    while (position_ < end && job.nr_parts < DRBD_JOB_MAX_PARTS) {
+        const uint64_t piece = std::min(end - position_, kBitmapReadPiece.value);
         add_part(job, to_bytes(disk_.layout.bitmap) + Bytes(position_), memory.data() + position_, Bytes(piece));
         position_ += piece;
     }

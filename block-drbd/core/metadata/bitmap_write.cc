@@ -8,6 +8,11 @@ namespace drbd {
 
 namespace {
 
+// The area of a flexible device may end within its last page.
+Bytes size_on_disk(const Disk& disk, uint64_t page) {
+    return std::min(Bytes(kBlockSize), to_bytes(disk.layout.bitmap_size) - Bytes(page * kBlockSize));
+}
+
 // Takes one page into the job; pages that follow each other become one part.
 void add_page(Disk& disk, DrbdJob& job, unsigned nth, uint64_t page) {
     job.flush_image_first |= disk.bitmap.was_cleared(page);
@@ -17,11 +22,11 @@ void add_page(Disk& disk, DrbdJob& job, unsigned nth, uint64_t page) {
     if (job.nr_parts > 0) {
         DrbdJobPart& last = job.parts[job.nr_parts - 1];
         if (last.offset + last.bytes == offset.value) {
-            last.bytes += static_cast<uint32_t>(kBlockSize);
+            last.bytes += static_cast<uint32_t>(size_on_disk(disk, page).value);
             return;
         }
     }
-    add_part(job, offset, disk.page(nth).data(), Bytes(kBlockSize));
+    add_part(job, offset, disk.page(nth).data(), size_on_disk(disk, page));
 }
 
 }  // namespace
