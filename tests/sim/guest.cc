@@ -234,8 +234,12 @@ void Guest::choose(GuestRequest& r) {
 void Guest::issue() {
     if (!running_ || !world_.node(host_).is_running() || in_flight_ >= world_.options().depth)
         return;
-    // A drained node gets nothing new.
-    if (world_.node(host_).is_frozen() || world_.node(host_).is_drained() || drbd_volume_bytes(world_.node(host_).core(), 0) == 0) {
+    // A drained volume gets nothing new.
+    const Node& node = world_.node(host_);
+    bool all_drained = true;
+    for (unsigned v = 0; v < histories_.size(); v++)
+        all_drained &= node.is_drained(v);
+    if (node.is_frozen() || all_drained || drbd_volume_bytes(world_.node(host_).core(), 0) == 0) {
         world_.queue().after(10 * kMillisecond, [this, stint = stint_] {
             if (stint == stint_)
                 issue();
@@ -255,6 +259,10 @@ void Guest::issue() {
     const bool happens = world_.decisions().next(Source::Request, random_);
     auto request = std::make_unique<GuestRequest>();
     choose(*request);
+    if (happens && node.is_drained(request->volume)) {
+        issue_later();  // by another one, to another volume perhaps
+        return;
+    }
     if (happens) {
         issue(std::move(request));
         return;

@@ -145,7 +145,8 @@ class Node final : public LinkUser {
     // I/O that hangs, and who need not wait for it.  excuse_requests() comes first.
     Time hung_since() const;          // of the oldest one; 0: none
     void excuse_requests();
-    size_t requests_due() const;      // of those in flight
+    bool is_drained(unsigned volume) const { return drains_[volume] != 0; }
+    size_t drained_requests_due() const;  // in flight on drained volumes, and nothing excuses them
     Time oldest_request() const;      // when it began, or has waited for a disk that hung; now if there is none
     std::string describe_requests() const;  // in flight, with their age
     Time running_since() const { return running_since_; }

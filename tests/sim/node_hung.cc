@@ -113,10 +113,12 @@ void Node::excuse_requests() {
         }
 }
 
-size_t Node::requests_due() const {
+size_t Node::drained_requests_due() const {
     const Time now = world_.queue().now();
     return static_cast<size_t>(std::ranges::count_if(
-        request_order_, [&](const GuestRequest* request) { return hung_.empty() || request->excused != now; }));
+        request_order_, [&](const GuestRequest* request) {
+            return is_drained(request->volume) && (hung_.empty() || request->excused != now);
+        }));
 }
 
 std::string Node::describe_requests() const {

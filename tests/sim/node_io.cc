@@ -160,7 +160,7 @@ void Node::peer_io(const DrbdPeerIo& io) {
                         io.kind == DRBD_PEER_ZEROES ? "peer-zeroes" : io.kind == DRBD_PEER_FLUSH ? "peer-flush" : "peer-status",
                         io.id, io.offset / 512, io.bytes / 512);
     // Only a guest request that the drain waits for may wait for it.
-    if (drains_[io.volume] != 0 && std::ranges::none_of(requests_, [&](const auto& r) { return drains_[r.second->volume] != 0; })) {
+    if (is_drained(io.volume) && std::ranges::none_of(requests_, [&](const auto& r) { return is_drained(r.second->volume); })) {
         world_.complain("drain: I/O for the peer begins on a drained volume, and no request of a drained one is in flight");
         return;
     }

@@ -23,12 +23,12 @@ std::string too_much(const char* what, uint64_t is, uint64_t most) {
 }  // namespace
 
 std::string Bounds::check(const Node& node, const NodeStatus& status, Time now) {
-    if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.requests_due() == 0)
+    if (!node.is_running() || node.is_frozen() || !node.is_drained() || node.drained_requests_due() == 0)
         drained_since_ = 0;
     else if (drained_since_ == 0)
         drained_since_ = now;
     else if (node.settings_log().is_overdue(drained_since_, now, drain_limit))
-        return "bounds: " + std::to_string(node.requests_due()) + " requests of a drained node are not over after " +
+        return "bounds: " + std::to_string(node.drained_requests_due()) + " requests of a drained volume are not over after " +
                std::to_string((now - drained_since_) / kSecond) + " s";
     if (!node.is_running()) {
         left_since_ = 0;
