@@ -9,6 +9,7 @@
  * limits of the image alone, so the metadata device is looked at here.
  */
 #include "qemu/osdep.h"
+#include "block/dirty-bitmap.h"
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
 #include "drbd-int.h"
@@ -58,9 +59,27 @@ drbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
     return -ENOTSUP;
 }
 
+/* One that somebody has in use keeps its size, which is an error of his. */
+static void drbd_bitmaps_follow(BDRVDrbdState *s)
+{
+    BlockDriverState *bs = s->bs;
+    BdrvDirtyBitmap *bitmap;
+
+    FOR_EACH_DIRTY_BITMAP(bs, bitmap) {
+        if (bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_BUSY, NULL)) {
+            drbd_warn(s->obj, s, "Node '%s' has another size now, and dirty "
+                      "bitmap '%s' is in use: end that and remove it before "
+                      "the guest writes", s->node_name,
+                      bdrv_dirty_bitmap_name(bitmap));
+            return;
+        }
+    }
+    bdrv_dirty_bitmap_truncate(bs, bs->total_sectors * BDRV_SECTOR_SIZE);
+}
+
 /*
  * An attach may have changed the size.  Parents hear of it as they hear of a
- * truncate.  Main thread.
+ * truncate, and so do dirty bitmaps.  Main thread.
  */
 void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
 {
@@ -77,6 +96,7 @@ void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
         return;
     }
     bs->total_sectors = sectors;
+    drbd_bitmaps_follow(s);
     QLIST_FOREACH(c, &bs->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);

@@ -38,6 +38,19 @@ def test_detach_and_attach_a_secondary(stack):
     assert stack.guest().pread(BLOCK, MIB) == pattern(1)
 
 
+def test_a_dirty_bitmap_follows_the_size(stack):
+    """It is made while the node has no disk, and so no size."""
+    stack.file("f0")
+    stack.drbd(attach=False)
+    stack.run("drbd-create-md", node_name="drbd0")
+    stack.qmp.raw("block-dirty-bitmap-add", {"node": "drbd0", "name": "backup0"})
+    stack.run("drbd-attach", node_name="drbd0")
+    stack.primary(force=True)
+    stack.guest().pwrite(pattern(1), MIB)
+    node = next(n for n in stack.qmp.command("query-named-block-nodes") if n["node-name"] == "drbd0")
+    assert node["dirty-bitmaps"][0]["count"] > 0
+
+
 def test_detach_of_a_primary_needs_force(stack):
     stack.ready()
     guest = stack.guest()

@@ -355,15 +355,14 @@ void Guest::write_ended(unsigned volume, Written& write, const GuestRequest& r) 
                 return;
             }
         unflushed_[volume].push_back(write);
-        // The guest lives on the peer's disk, unless the peer has not even this, or both have it and the peer or its disk is known to be gone.
+        // The guest lives on the peer's disk, unless the peer has not even this. An old one that both have says nothing.
         bool peer_has_it = true, own_has_it = true;
         for (uint64_t s = write.sector; s < write.sector + write.sectors; s++) {
             peer_has_it &= histories_[volume].at_least(write, s, disks[1 - host_]->value(View::Current, s));
             own_has_it &= histories_[volume].at_least(write, s, disks[host_]->value(View::Current, s));
         }
-        const std::string peers = world_.node(host_).status(volume).peer_disk;
-        const bool is_gone = peers == "Failed" || peers == "Diskless" || peers == "DUnknown";
-        remember_generation(volume, peer_has_it && !(own_has_it && is_gone) ? 1 - host_ : host_);
+        if (!own_has_it || !peer_has_it)
+            remember_generation(volume, peer_has_it ? 1 - host_ : host_);
         return;
     }
     std::string wrong = check_completed(histories_[volume], write, disks, write.protocol, View::Current);
