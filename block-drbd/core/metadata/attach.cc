@@ -16,7 +16,7 @@ void AttachActivity::start(const Terms& terms) {
     begin();
     terms_ = terms;
     phase_ = Phase::Flush;
-    position_ = 0;
+    position_ = page_next_ = 0;
     mark_all_ = apply_ = false;
     remark_[0] = '\0';
 }
@@ -75,7 +75,7 @@ bool AttachActivity::next(DrbdJob& job) {
         [[fallthrough]];
     case Phase::WriteBitmap:
         doing_ = "writing the bitmap";
-        if (fill_dirty_pages(disk_, job))
+        if (fill_dirty_pages(disk_, page_next_, job))
             return true;
         [[fallthrough]];
     case Phase::WriteSuperblock:

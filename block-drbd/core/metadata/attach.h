@@ -72,6 +72,7 @@ class AttachActivity final : public Activity {
     AlignedBuffer ring_;
     std::unique_ptr<metafmt::ActivityLogReplay> replay_;
     uint64_t position_ = 0;  // in ring or bitmap, bytes
+    uint64_t page_next_ = 0;  // of the bitmap, to be written
     bool mark_all_ = false;
     bool apply_ = false;
     DiskState disk_state_ = DiskState::Diskless;

@@ -31,13 +31,13 @@ void add_page(Disk& disk, DrbdJob& job, unsigned nth, uint64_t page) {
 
 }  // namespace
 
-bool fill_dirty_pages(Disk& disk, DrbdJob& job) {
+bool fill_dirty_pages(Disk& disk, uint64_t& next, DrbdJob& job) {
     start_job(job, DRBD_JOB_WRITE);
     unsigned taken = 0;
-    uint64_t page = disk.bitmap.next_dirty(0);
-    for (; page < disk.bitmap.pages() && taken < kJobPagesMax; page = disk.bitmap.next_dirty(page + 1))
-        add_page(disk, job, taken++, page);
-    job.flush_after = disk.bitmap.dirty_pages() == 0;
+    for (next = disk.bitmap.next_dirty(next); next < disk.bitmap.pages() && taken < kJobPagesMax;
+         next = disk.bitmap.next_dirty(next + 1))
+        add_page(disk, job, taken++, next);
+    job.flush_after = next == disk.bitmap.pages();
     return taken > 0;
 }
 

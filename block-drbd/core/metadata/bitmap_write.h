@@ -12,9 +12,12 @@
 
 namespace drbd {
 
-// As many dirty pages as fit, lowest first; the job that takes the last one
-// flushes.  False, and no job, if no page is dirty.
-bool fill_dirty_pages(Disk& disk, DrbdJob& job);
+// As many dirty pages from `next` on as fit, lowest first; `next` is where the one
+// after it begins, and the job that comes to the end flushes.  False, and no job, if
+// none is dirty.  A page that is behind is left when it is dirty again: a guest that
+// writes would be followed for ever, and what it marks is in an extent that the
+// activity log has.
+bool fill_dirty_pages(Disk& disk, uint64_t& next, DrbdJob& job);
 
 // The dirty pages that hold bits of these extents (at most 64), with a flush.
 bool fill_pages_of_extents(Disk& disk, std::span<const uint32_t> extents, DrbdJob& job);

@@ -9,7 +9,7 @@ void SettleActivity::start(const SettlePlan& plan) {
     begin();
     plan_ = plan;
     phase_ = Phase::Before;
-    ring_next_ = 0;
+    page_next_ = ring_next_ = 0;
 }
 
 bool SettleActivity::write(const std::optional<metafmt::Superblock>& superblock, DrbdJob& job) {
@@ -36,7 +36,7 @@ bool SettleActivity::next(DrbdJob& job) {
         return true;
     case Phase::Bitmap:
         doing_ = "writing the bitmap";
-        if (fill_dirty_pages(disk_, job))
+        if (fill_dirty_pages(disk_, page_next_, job))
             return true;
         [[fallthrough]];
     case Phase::Middle:

@@ -46,7 +46,7 @@ class SettleActivity final : public Activity {
     SettlePlan plan_;
     Phase phase_ = Phase::Done;
     const char* doing_ = "";
-    uint64_t ring_next_ = 0;
+    uint64_t page_next_ = 0, ring_next_ = 0;
     uint64_t superblock_writes_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../node.h"
+#include "core/metadata/bitmap_write.h"
 
 namespace drbd::test {
 namespace {
@@ -254,6 +255,35 @@ TEST(CreateOrder, ForcedOverOldMetadataWipesThatFirst) {
     EXPECT_EQ(node.jobs, (Lines{"read head", "read superblock", "write superblock flush", "write ring flush",
                                 "write bitmap flush", "write superblock fua"}));
     EXPECT_EQ(node.superblock(0).uuids.bitmap, 0u);
+}
+
+// A guest that writes while the bitmap is written marks pages that are behind: they are
+// not followed, or the activity would not end, and no transaction be written meanwhile.
+TEST(BitmapWrite, OneSweep) {
+    Disk disk;
+    const Sector size(300 * kBitsPerPage * kSectorsPerBlock);
+    ASSERT_TRUE(disk.bitmap.allocate(size).ok());
+    ASSERT_TRUE(disk.pages.allocate(Bytes(kJobPagesMax * kBlockSize), "pages").ok());
+    disk.layout.bitmap_size = Sector(300 * kSectorsPerBlock);
+    const auto mark = [&](uint64_t page, uint64_t block = 0) {
+        disk.bitmap.set_out_of_sync(Sector((page * kBitsPerPage + block) * kSectorsPerBlock), Sector(kSectorsPerBlock));
+    };
+    for (uint64_t page = 0; page < 300; page += 2)
+        mark(page);
+    uint64_t next = 0;
+    unsigned jobs = 0, flushes = 0;
+    DrbdJob job;
+    while (fill_dirty_pages(disk, next, job)) {
+        flushes += job.flush_after;
+        EXPECT_EQ(job.flush_after, jobs == 2);
+        mark(2 * jobs + 1);    // behind
+        mark(299, jobs);       // ahead, but for the last job
+        ASSERT_LT(jobs++, 10u);
+    }
+    EXPECT_EQ(jobs, 3u) << "150 pages and the last one";
+    EXPECT_EQ(flushes, 1u);
+    EXPECT_TRUE(disk.bitmap.is_dirty(1));
+    EXPECT_TRUE(disk.bitmap.is_dirty(299)) << "marked when its job was made";
 }
 
 }  // namespace
