@@ -250,7 +250,7 @@ void Volume::attach_succeeded() {
     if (attach_.remark()[0] != '\0')
         owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
     io_.disk_came();
-    write_failed_here_ = false;
+    failed_here_ = 0;
     primary_recorded_ = primary;
     State wanted = state_;
     wanted.role = operation_.role;

@@ -252,7 +252,7 @@ void Volume::finish_if_target_is_done() {
     target_is_done_ = false;
     finish_as_source(target_is_good_, left);
     // It refused a write: before it was good, or after it had said so.
-    if (target_is_good_ && left != 0 && target_refused_)
+    if (target_is_good_ && left != 0 && target_refused_ && state_.connection == Connected)
         make_generation();
 }
 
@@ -281,9 +281,10 @@ void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
     notify_resync(DRBD_RESYNC_FINISHED, progress, target_is_good ? "" : "some blocks could not be read or written");
     bits_due_ = true;
     want_superblock();
-    write_failed_here_ &= disk_.bitmap.count() != 0;
+    if (disk_.bitmap.count() == 0)
+        failed_here_ = 0;
     // A Primary that was demoted meanwhile left the rest to this end (decision 0024).
-    if (is_ahead_in_blocks(Role::Secondary) && !target_refused_) {
+    if (is_ahead_in_blocks(Role::Secondary) && !(target_refused_ && state_.peer == Role::Primary)) {
         disk_.crashed_primary = true;
         resync_failed_blocks();
     }
@@ -394,9 +395,11 @@ void Volume::note_progress() {
     const TransferLog& log = owner_.transfer_log();
     const uint64_t most = uint64_t{log.unconfirmed()} * (kZeroesMax.value / kBlockSize + 1);
     const uint64_t left = disk_.bitmap.count();
-    if (left > most + resync_.progress(owner_.now_ms()).failed_blocks)
+    // Nor do those of blocks that failed on either disk: the target may be done without them.
+    const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks + failed_here_;
+    if (left > most + failed)
         return;
-    nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + resync_.progress(owner_.now_ms()).failed_blocks;
+    nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + failed;
     target_may_be_done_ = nothing_was_left_;
 }
 

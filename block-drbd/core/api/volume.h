@@ -363,7 +363,6 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool target_may_be_done_ = false;  // source: the target may call its data good
     bool resync_lacks_space_ = false;  // target: told once
-    bool write_failed_here_ = false;   // on the disk that is attached, which was kept
     bool nothing_was_left_ = false;    // because nothing was left to do at some time
     bool target_is_done_ = false;      // source: the target said so
     bool target_is_good_ = false;      // and that it has everything
@@ -373,6 +372,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
     bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words
     uint64_t failed_blocks_ = 0;
+    uint64_t failed_here_ = 0;  // blocks of failed writes on the disk that is attached, at most so many
     std::optional<State> held_state_;  // of a peer whose disk is Negotiating, until the generation here is stable
     std::optional<uint64_t> early_sync_uuid_;  // came before the bitmaps were exchanged
     uint64_t last_progress_ms_ = 0;

@@ -76,7 +76,7 @@ bool Volume::is_ahead_in_blocks(Role role) const {
     if (!is_attached() || state_.role != role || state_.disk != DiskState::UpToDate || disk_.bitmap.count() == 0)
         return false;
     return state_.connection == ConnectionState::Connected ? state_.peer_disk == DiskState::UpToDate
-                                                           : write_failed_here_ && is_source(state_.connection);
+                                                           : failed_here_ != 0 && is_source(state_.connection);
 }
 
 // From the own copy, which is what the guest has read here since.  Until that is over the

@@ -22,12 +22,19 @@ void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
 }
 
 void BitmapExchange::stop() {
+    was_cut_short_ = parts_.link.is_up() && (was_cut_short_ || is_running());
     end(step_ != Step::Idle && parts_.link.is_up() ? Step::Stopped : Step::Idle);
 }
 
 void BitmapExchange::conclude() {
     if (step_ == Step::Answered)
         end(Step::Idle);
+}
+
+// The answer may have been that to an exchange before, which holds all that the target
+// has of its own; the one to this exchange is still to come then.
+void BitmapExchange::source_is_done() {
+    end(was_cut_short_ ? Step::Stopped : Step::Idle);
 }
 
 void BitmapExchange::end(Step step) {
@@ -52,7 +59,7 @@ Result<bool> BitmapExchange::on_packet(const wire::Frame& frame) {
         return false;
     receiver_.reset();
     if (step_ == Step::Receiving && direction_ == Direction::Source) {
-        end(Step::Idle);
+        source_is_done();
         return true;
     }
     if (step_ == Step::Receiving) {
@@ -75,7 +82,7 @@ bool BitmapExchange::pump() {
         return true;
     }
     if (has_answer_) {
-        end(Step::Idle);
+        source_is_done();
         return true;
     }
     step_ = Step::Receiving;

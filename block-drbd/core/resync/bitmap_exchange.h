@@ -6,7 +6,9 @@
 // sent to the attach before for that of this one: its answer then reaches a source
 // that is sending yet, and the source's second bitmap a target that has answered.
 // Both are merged, and answered no more: a bit too many is resynced once more, and
-// when the identifier comes each has all of the other's.
+// when the identifier comes each has all of the other's.  The same with the disk of the
+// source: the target's answer to the exchange before ends this one, and the second is
+// passed over, for it holds nothing that the first and the source's own bits have not.
 // In: begin, packets, word of packets that have left.  Out: packets, and "both
 // are merged".
 // Invariants: a few packets wait to be sent at a time, from buffers of this
@@ -54,6 +56,7 @@ class BitmapExchange {
   private:
     enum class Step : uint8_t { Idle, Sending, Receiving, Answered, Stopped };
 
+    void source_is_done();
     void end(Step step);
     BitmapPacket* free_packet();
     bool fill_packets();
@@ -63,7 +66,8 @@ class BitmapExchange {
     Direction direction_ = Direction::None;
     wire::RunLengths run_lengths_ = wire::RunLengths::Off;
     bool has_more_ = false;
-    bool has_answer_ = false;  // a whole bitmap of the peer has come
+    bool has_answer_ = false;     // a whole bitmap of the peer has come
+    bool was_cut_short_ = false;  // an exchange before, on this connection
     std::optional<wire::BitmapSender> sender_;
     std::optional<wire::BitmapReceiver> receiver_;
     BitmapPacket packets_[kBitmapPacketsMax];
