@@ -167,7 +167,8 @@ Result<uint64_t> Volume::detach(bool force) {
         begin_operation(OperationKind::Detach, ask ? OperationPhase::AskPeer : OperationPhase::WaitRequests);
     // A Primary's disk is left as a crash would leave it (spec row 104).
     operation_.forced = state_.role == Role::Primary;
-    if (force && operation_.forced && is_attached() && peer_serves())
+    // A Secondary's as well: its peer must not count on a copy that refuses what comes.
+    if (force && is_attached() && is_connected() && (state_.role != Role::Primary || peer_serves()))
         return give_up_at_once(number);
     if (ask) {
         wire::StateChange change;

@@ -189,6 +189,11 @@ void Volume::ping_answered() {
     waits_for_ping_ = false;
     if (state_.connection != SyncTarget && state_.connection != PausedSyncT)
         return;
+    // The source may have agreed to the detach already, and not have heard that nothing is left.
+    if (operation_.kind == OperationKind::Detach) {
+        waits_for_ping_ = true;
+        return;
+    }
     failed_blocks_ = std::max(failed_blocks_, disk_.bitmap.count());  // a write may have failed since
     if (failed_blocks_ == 0)
         begin_transition(Transition::FinishTarget);

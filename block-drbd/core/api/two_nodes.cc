@@ -62,6 +62,8 @@ void Volume::peer_answered(StateCode code, const char* text) {
         leaving_ = false;
         refresh_access();
         end_operation(Error::of(ErrorCode::Refused, "%s: the peer refuses: %.150s", name_of(operation_.kind), text));
+        if (waits_for_ping_)
+            link().request_ping();
         return;
     }
     operation_.peer_agreed = true;
