@@ -405,11 +405,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     // Where it is said that the last guest's data may go, its history says nothing.
     const bool given_up = disk_is_good && direction_.is_licensed(host, volume) && !guest_.runs_on(1 - host);
     // Nor where the source has gone on without it, in a generation that it has not.
-    // It has lost that, or has asked to leave, which that has heard already.
-    const bool is_left = disk_is_good && (std::strstr(change.text, "peer was lost") ||
-                                          (nodes_[1 - host]->is_running() &&
-                                           std::strcmp(nodes_[1 - host]->status(volume).peer_disk, "Failed") == 0));
-    const bool left_behind = is_left &&
+    // It may have lost that, or been frozen meanwhile, or be about to leave.
+    const bool left_behind = disk_is_good &&
                              has_gone_on(node.disk(volume), nodes_[1 - host]->disk(volume));
     // A and B let a write complete that the next Primary need not have.
     const bool has_promise = guest_.promised_by() == DRBD_PROTOCOL_C && node.settings().protocol == DRBD_PROTOCOL_C;

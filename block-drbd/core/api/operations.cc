@@ -247,6 +247,8 @@ Result<uint64_t> Volume::invalidate() {
         return free.error();
     if (!is_attached())
         return refused("invalidate", "no disk is attached");
+    if (state_.disk == DiskState::Negotiating)
+        return refused("invalidate", "the disk is being compared with the peer's: wait for the end of that");
     if (is_connected()) {
         if (state_.connection != ConnectionState::Connected)
             return refused("invalidate", "a resync is running");

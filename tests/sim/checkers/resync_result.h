@@ -7,8 +7,7 @@
 // still be on their way; stable bytes (acknowledgements does that); a target
 // that somebody had told to give up its data (resync_direction.h), if no guest
 // runs on the source: the history may be that of the guest whose data went; one
-// that has lost its source, or is about to leave it by a detach that the source has
-// agreed to, if that has made a generation since.
+// whose source has made a generation since: it has lost the target, or agreed to its leaving.
 #pragma once
 
 #include <string>
