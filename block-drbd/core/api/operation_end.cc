@@ -50,6 +50,11 @@ void Volume::start_settling() {
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
     case OperationKind::NewCurrentUuid:
+        if (operation_.forced && (!may_skip_initial_sync(disk_.uuids) || state_.connection != ConnectionState::Connected)) {
+            end_operation(Error::of(ErrorCode::Refused, "new-current-uuid: while it waited for requests a data generation began "
+                                                        "here, or the connection ended: the first sync cannot be skipped now"));
+            return;
+        }
         if (operation_.forced) {
             disk_.bitmap.set_in_sync(Sector(), size_);
             disk_.uuids = with_initial_sync_skip_announced(disk_.uuids, state_.role, owner_.random());

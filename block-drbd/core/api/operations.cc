@@ -254,6 +254,8 @@ Result<uint64_t> Volume::invalidate() {
             return refused("invalidate", "a resync is running");
         if (state_.peer_disk != DiskState::UpToDate)
             return refused("invalidate", "the peer's disk is not UpToDate: nothing could replace this data");
+        if (is_ahead_of_peer())
+            return refused("invalidate", "the peer has refused writes, and this data is newer than its copy: disconnect and connect");
         const uint64_t number = begin_operation(OperationKind::Invalidate, OperationPhase::AskPeer);
         wire::StateChange change;
         change.connection = ConnectionState::StartingSyncT;

@@ -70,6 +70,9 @@ void Volume::peer_answered(StateCode code, const char* text) {
     operation_may_begin();
 }
 
+// Its bits count from a generation of the peer's: that has refused writes of this guest.
+bool Volume::is_ahead_of_peer() const { return disk_.uuids.bitmap != 0; }
+
 // The peer does its part already: the bits of this node follow.
 void Volume::operation_may_begin() {
     if (operation_.kind == OperationKind::Detach) {
@@ -84,6 +87,13 @@ void Volume::operation_may_begin() {
     if (state_.connection != Connected) {
         end_operation(Error::of(ErrorCode::Refused, "%s: another resync began before the peer answered: try again",
                                 name_of(operation_.kind)));
+        return;
+    }
+    // The peer's copy is no better than this one any more; it has begun what it agreed to.
+    if (own && (state_.peer_disk != DiskState::UpToDate || is_ahead_of_peer())) {
+        end_operation(Error::of(ErrorCode::Refused, "invalidate: the peer's disk has failed, or has refused writes, before it answered: "
+                                                    "nothing could replace this data"));
+        link().drop(NetworkFailure, "volume %u: an invalidate that the peer agreed to is not done: the nodes meet anew", number_);
         return;
     }
     State wanted = state_;

@@ -260,6 +260,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     HandshakeDecision decide(const State& announced, DiskState real);
     Result<void> apply_peer_state(const State& announced);
     void compare_held_state();
+    bool is_ahead_of_peer() const;
     bool is_ahead_in_blocks(Role role = Role::Primary) const;
     void resync_failed_blocks();
     bool generation_is_unstable() const { return generation_new_ || generation_out_; }
