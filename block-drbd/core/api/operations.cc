@@ -307,6 +307,8 @@ Result<uint64_t> Volume::new_current_uuid(bool clear_bitmap, bool force) {
                                                "they are (both read as zero, or one is a copy of the other), force it");
     } else if (state_.connection != ConnectionState::StandAlone) {
         return refused("new-current-uuid", "without clear-bitmap it is for a StandAlone node");
+    } else if (state_.disk == DiskState::Outdated) {
+        return refused("new-current-uuid", "the disk is Outdated: a generation of its own would make old data look new");
     }
     const uint64_t number = begin_operation(OperationKind::NewCurrentUuid, OperationPhase::WaitRequests);
     operation_.forced = clear_bitmap;
