@@ -273,8 +273,8 @@ typedef struct DrbdPeerIo {
 } DrbdPeerIo;
 
 /* The next I/O to do on an image, or false.  Many may be under way; each ends
- * with drbd_on_peer_io_done().  While the volume is drained and no guest
- * request of the resource is in flight none is handed out. */
+ * with drbd_on_peer_io_done().  While the volume is drained, and no guest
+ * request of a drained volume is in flight, none is handed out. */
 bool drbd_next_peer_io(DrbdResource *resource, DrbdPeerIo *io);
 /* `result` is 0 (STATUS: 0 or 1) or a negative errno.  `buffer` (READ that
  * worked, else NULL) is the core's until drbd_next_release(). */

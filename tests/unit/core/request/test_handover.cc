@@ -20,6 +20,14 @@ struct Handover : testing::Test {
         w.ack(w.take().at(0));
         return g;
     }
+    // A completed write that no flush and no barrier has covered; the next error begins a handover.
+    static void written_on_both(RequestWorld& w) {
+        GuestWrite& g = w.write(0);
+        w.local_done(g);
+        w.ack(w.take().at(0));
+        ASSERT_EQ(g.result, 0);
+        w.volume().on_error = [&w] { w.io().begin_handover(); };
+    }
     std::optional<RequestWorld> world;
 };
 
@@ -51,11 +59,7 @@ TEST_F(Handover, AWriteOfBothDoesNotWait) {
 
 TEST_F(Handover, AFlushThatThePeerAnswersForWaits) {
     RequestWorld& w = make(ReplicationProtocol::C);
-    GuestWrite& g = w.write(0);
-    w.local_done(g);
-    w.ack(w.take().at(0));
-    ASSERT_EQ(g.result, 0);
-    w.volume().on_error = [&w] { w.io().begin_handover(); };
+    written_on_both(w);
     GuestWrite& f = w.flush();
     w.local_done(f, -EIO);
     w.confirm(w.take().at(0));
@@ -68,11 +72,7 @@ TEST_F(Handover, AFlushThatThePeerAnswersForWaits) {
 // The one that waits for the same flush of the image, and whose epoch is confirmed already.
 TEST_F(Handover, AFlushThatWaitedForTheFailedOneWaitsToo) {
     RequestWorld& w = make(ReplicationProtocol::C);
-    GuestWrite& g = w.write(0);
-    w.local_done(g);
-    w.ack(w.take().at(0));
-    ASSERT_EQ(g.result, 0);
-    w.volume().on_error = [&w] { w.io().begin_handover(); };
+    written_on_both(w);
     GuestWrite& f = w.flush();
     GuestWrite& behind = w.flush();
     w.confirm(w.take().at(0));
