@@ -76,7 +76,7 @@ void Node::die() {
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
     received_writes_.assign(received_writes_.size(), 0);
-    slow_.assign(slow_.size(), 0);
+    slow_.assign(slow_.size(), {});
     drains_.assign(slow_.size(), 0);
     requests_.clear();
     request_order_.clear();

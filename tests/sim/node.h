@@ -109,7 +109,7 @@ class Node final : public LinkUser {
     void lose_power();
     void freeze(bool on);
     // The next I/O for the peer takes this long.
-    void slow_next(unsigned volume, Time time) { slow_[volume] = time; }
+    void slow_next(unsigned volume, DiskIo::Kind kind, Time time) { slow_[volume] = {kind, time}; }
     void fail_next(DiskFault kind, bool on = true) { fails_next_[static_cast<unsigned>(kind)] = on; }
 
     // Commands; 0 if refused at once (refusal()).
@@ -245,8 +245,8 @@ class Node final : public LinkUser {
     template <typename F>
     void disk_io(const DiskIo& io, F done) {  // every one comes by here; `done` is called when it ends, if it does
         Time time = io_time();
-        if (io.kind == DiskIo::Kind::Peer && slow_[io.volume] != 0)
-            time = std::exchange(slow_[io.volume], 0);
+        if (Slow& slow = slow_[io.volume]; slow.time != 0 && io.kind == slow.kind)
+            time = std::exchange(slow.time, 0);
         if (hangs(io.volume))
             hang(io, std::move(done));
         else
@@ -307,7 +307,11 @@ class Node final : public LinkUser {
     std::unordered_map<void*, Buffer> buffers_;
     std::vector<uint64_t> values_;  // of a write that begins
     uint64_t lent_bytes_ = 0;
-    std::vector<Time> slow_;
+    struct Slow {
+        DiskIo::Kind kind{};
+        Time time = 0;
+    };
+    std::vector<Slow> slow_;
     unsigned peer_io_in_flight_ = 0;
     std::vector<unsigned> received_writes_;  // of the peer's guest, at the image now; by volume
     std::vector<unsigned> drains_;  // of each volume

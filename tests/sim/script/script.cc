@@ -111,8 +111,8 @@ std::string complaint_about(const Script& script, const std::vector<std::string>
         return "'run SECONDS' with more than 0";
     if (verb == "stall" && (words.size() != 4 || (word(1) != "data" && word(1) != "meta") || !read_seconds(word(3), kSecondsMax, seconds)))
         return "'stall data HOST SECONDS', or meta, with more than 0 seconds";
-    if (verb == "slow" && (words.size() != 4 || !read_number(word(2), 0, script.options.volumes - 1, sector) || !read_seconds(word(3), kSecondsMax, seconds)))
-        return "'slow HOST VOLUME SECONDS' with a volume that there is, and more than 0 seconds";
+    if (verb == "slow" && (words.size() < 4 || words.size() > 5 || (words.size() == 5 && word(4) != "metadata") || !read_number(word(2), 0, script.options.volumes - 1, sector) || !read_seconds(word(3), kSecondsMax, seconds)))
+        return "'slow HOST VOLUME SECONDS', or with 'metadata' behind it, with a volume that there is, and more than 0 seconds";
     return "";
 }
 

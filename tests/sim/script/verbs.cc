@@ -333,9 +333,10 @@ void Runner::stall(const Words& words) {
     world_.net().stall(end, world_.queue().now() + static_cast<Time>(seconds * kSecond));
 }
 
-// `slow HOST VOLUME SECONDS`: the next I/O there that is for the peer takes so long.
+// `slow HOST VOLUME SECONDS`: the next I/O there that is for the peer takes so long; with `metadata` the next of a job.
 void Runner::slow(const Words& words) {
     node(host_of(words)).slow_next(static_cast<unsigned>(std::strtoul(words[2].c_str(), nullptr, 10)),
+                                   words.size() == 5 ? DiskIo::Kind::Job : DiskIo::Kind::Peer,
                                    static_cast<Time>(std::strtod(words[3].c_str(), nullptr) * kSecond));
 }
 
