@@ -266,7 +266,7 @@ bool Volume::bits_are_to_clear() const {
     return owner_.transfer_log().blocks_to_clear(number_, disk_.bitmap) != 0;
 }
 
-// What a good target lacks not is not its failure; a bad one may be bad by a write that it refused, of which this node
+// What is left beside a good target is not its failure; a bad one may be bad by a write that it refused, of which this node
 // has not heard, and leave no block here.
 void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
     failed_blocks_ = target_is_good ? 0 : left_blocks;

@@ -102,6 +102,7 @@ DrbdStep GuestIo::try_complete(Request& request) {
     if (!remote) {
         if (!access_.image_alone && (peer.over() || peer.failed))
             return finish(request, -EIO);  // it is on no copy that could be used
+        begin_wanted_generation();  // it may be older than the want: the disk was attached again since
         if (generation_failed_)
             return finish(request, -EIO);  // design D14: it would complete under the old generation
         if (generation_pending_)

@@ -236,6 +236,7 @@ class GuestIo {
     void drop_extents(Request& request);
 
     // overlap.cc
+    void begin_wanted_generation();
     bool must_wait_for_range(const Interval& range) const;
     DrbdStep enter_tree(Request& request);
     void release_overlapping();

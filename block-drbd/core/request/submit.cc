@@ -91,17 +91,21 @@ void GuestIo::set_access(const Access& access) {
     }
 }
 
+void GuestIo::begin_wanted_generation() {
+    if (!generation_wanted_)
+        return;
+    generation_wanted_ = false;
+    generation_pending_ = true;
+    listener_.on_generation_wanted();
+}
+
 DrbdStep GuestIo::begin_write(Request& request) {
     DRBD_ASSERT(request.range.start % kSectorSize == 0 && request.bytes() % kSectorSize == 0);
     DRBD_ASSERT(!has_image() || request.range.end <= to_bytes(disk_.size).value);
     DRBD_ASSERT(request.bytes() <= (request.kind == DRBD_REQUEST_WRITE ? kWriteMax : kZeroesMax).value);
     request.extents = {static_cast<uint32_t>(request.range.start / kExtentSize),
                        static_cast<uint32_t>((request.range.end - 1) / kExtentSize)};
-    if (generation_wanted_) {
-        generation_wanted_ = false;
-        generation_pending_ = true;
-        listener_.on_generation_wanted();
-    }
+    begin_wanted_generation();
     if (must_wait_for_range(request.range)) {
         counters_.overlaps_waited++;
         request.stage = Stage::WaitOverlap;

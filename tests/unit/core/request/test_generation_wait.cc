@@ -70,6 +70,20 @@ TEST_F(GenerationWait, CompletionsWaitTogetherAndAreWokenOnceStable) {
     EXPECT_EQ(listener.wanted, 1);
 }
 
+// It was sent before: the disk was attached again since, and the peer that did not answer is gone.
+TEST_F(GenerationWait, AnOldWriteBeginsTheGenerationThatIsWanted) {
+    Request* w;
+    io.want_generation(false);
+    ASSERT_EQ(begin(DRBD_REQUEST_WRITE, w), DRBD_STEP_SUBMIT);
+    EXPECT_EQ(listener.wanted, 0);
+    io.want_generation(true);
+    EXPECT_EQ(io.local_done(*w, 0), DRBD_STEP_WAIT);
+    EXPECT_EQ(listener.wanted, 1);
+    io.generation_stable();
+    EXPECT_EQ(pool.next_wake(), this);
+    EXPECT_EQ(io.end(*w), 0);
+}
+
 TEST_F(GenerationWait, ReadsAndFailuresDoNotWait) {
     Request *w, *r;
     ASSERT_EQ(begin(DRBD_REQUEST_WRITE, w), DRBD_STEP_SUBMIT);
