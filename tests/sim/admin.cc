@@ -333,16 +333,22 @@ void Admin::meet_anew() {
     if (meets_anew_later_)
         return;
     for (int h = 0; h < 2; h++)
-        for (unsigned v = 0; v < world_.options().volumes; v++)
-            if (is(world_.node(h).status(v).disk, "Inconsistent") && is(world_.node(h).status(v).peer_disk, "UpToDate")) {
-                // One that comes on is left to it.
-                const uint64_t left = world_.node(h).status(v).out_of_sync_bytes;
-                const bool comes_on = is(world_.node(h).status(v).connection, "SyncTarget") && (left_[h][v] == 0 || left < left_[h][v]);
-                left_[h][v] = left;
-                if (!comes_on)
-                    world_.node(h).detach(v, true);
-                return;
+        for (unsigned v = 0; v < world_.options().volumes; v++) {
+            uint64_t& left_before = left_[h][v];
+            if (!is(world_.node(h).status(v).disk, "Inconsistent") || !is(world_.node(h).status(v).peer_disk, "UpToDate")) {
+                left_before = 0;
+                continue;
             }
+            // One that comes on is left to it, however long it takes.
+            const uint64_t left = world_.node(h).status(v).out_of_sync_bytes;
+            const bool comes_on = is(world_.node(h).status(v).connection, "SyncTarget") && (left_before == 0 || left < left_before);
+            left_before = comes_on ? left : 0;
+            if (comes_on)
+                unwell_ %= 100;
+            else
+                world_.node(h).detach(v, true);
+            return;
+        }
     world_.node(static_cast<int>(random_.below(2))).disconnect(false);
 }
 
