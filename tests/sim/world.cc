@@ -192,6 +192,16 @@ void World::mend() {
     check_rest();
 }
 
+std::string World::check_copies(unsigned volume) const {
+    if (std::string wrong = check_equal_images(nodes_[0]->disk(volume), nodes_[1]->disk(volume)); !wrong.empty())
+        return wrong;
+    for (const auto& node : nodes_)
+        if (const uint64_t left = node->is_running() ? node->status(volume).out_of_sync_bytes : 0; left != 0)
+            return "equal_images: " + std::to_string(left) + " bytes are marked out of sync on " + "AB"[node->host()] +
+                   " although both are UpToDate and at rest";
+    return {};
+}
+
 void World::check_rest() {
     // A last flush, so that every epoch is over.
     guest_.flush_all();
@@ -207,14 +217,9 @@ void World::check_rest() {
         complain("liveness: it was well, and does not stay so: " + admin_.describe());
         return;
     }
-    for (unsigned v = 0; v < options_.volumes; v++) {
-        if (const std::string wrong = check_equal_images(nodes_[0]->disk(v), nodes_[1]->disk(v)); !wrong.empty())
+    for (unsigned v = 0; v < options_.volumes; v++)
+        if (const std::string wrong = check_copies(v); !wrong.empty())
             complain(wrong);
-        for (auto& node : nodes_)
-            if (const uint64_t left = node->status(v).out_of_sync_bytes; left != 0)
-                complain("equal_images: " + std::to_string(left) + " bytes are marked out of sync on " + "AB"[node->host()] +
-                         " although both are UpToDate and at rest");
-    }
     // A ping may be under way: there is a moment without one.
     for (auto& node : nodes_) {
         std::string left = node->complaint_at_rest();

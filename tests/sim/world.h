@@ -45,6 +45,8 @@ class World {
 
     const std::string& complaint() const { return complaint_; }
     void complain(const std::string& what);
+    // Of a volume at rest that is UpToDate on both: the images are equal, and no block is marked.  Empty if so.
+    std::string check_copies(unsigned volume) const;
     bool is_over() const { return over_ || !complaint_.empty(); }
 
     const Options& options() const { return options_; }

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <utility>
 
-#include "checkers/equal_images.h"
 #include "script/runner.h"
 
 namespace drbd::sim {
@@ -342,7 +341,7 @@ void Runner::slow(const Words& words) {
 
 void Runner::compare(const Words&) {
     for (unsigned v = 0; v < world_.options().volumes && !is_injected(); v++)
-        complain(check_equal_images(world_.node(0).disk(v), world_.node(1).disk(v)));
+        complain(world_.check_copies(v));
 }
 
 void Runner::run_for(const Words& words) {
