@@ -26,6 +26,7 @@ class Guest {
     bool runs_on(int host) const { return running_ && host_ == host; }
     bool is_running() const { return running_; }
     int host() const { return host_; }
+    bool has_lost_promises() const { return lost_promises_; }
     void on_own_disk_lost(int host, unsigned volume);
     void on_copy_lost(int host, unsigned volume);
     void on_process_died(int host, bool lost_cache);

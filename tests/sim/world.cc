@@ -258,7 +258,7 @@ void World::check_disks(unsigned volume, View a, View b) {
     // It goes through all that was ever written: seldom, but in the world where much is under way for long.
     const bool is_asked = (options_.stuck_io > 0 || crash_checks_ % kSurvivorChecksEvery == 0) && !as_if_crashed_[volume].is_split(views);
     for (int h = 0; h < 2; h++)
-        if (is_asked && !has_disk_errors_ && !direction_.is_forced(h))
+        if (is_asked && !has_disk_errors_ && !guest_.has_lost_promises() && !direction_.is_forced(h))
             if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())
                 complain(wrong);
 }

@@ -12,7 +12,9 @@
 // both while they are split: the order of all writes is that of neither.
 // Not verified: zeroes, which carry no name, as the newer write; what a write
 // that failed left; disks that report errors; after a loss of power what a
-// host's cache had lost before, the own one or, by a resync, the other one's.
+// host's cache had lost before, the own one or, by a resync, the other one's;
+// under A and B a guest that goes on after the copy with its last writes was
+// given up before the peer had them, until the next guest begins.
 #pragma once
 
 #include <string>
