@@ -270,7 +270,11 @@ void Node::wake(void* owner) {
 void Node::step(GuestRequest& r, DrbdStep what) {
     r.step = what;
     switch (what) {
-    case DRBD_STEP_WAIT: return;
+    case DRBD_STEP_WAIT:
+        // A coroutine cannot wake itself.
+        if (drbd_request_step(r.core) != DRBD_STEP_WAIT)
+            world_.complain("queues: a request is told to wait by the very call that lets it go on");
+        return;
     case DRBD_STEP_RETRY: r.retries = true; return;
     case DRBD_STEP_COPY: copy(r); return;
     case DRBD_STEP_SUBMIT: submit(r); return;

@@ -173,12 +173,19 @@ void drbd_on_drain_end(DrbdResource* resource, unsigned volume) {
 namespace {
 
 // The path of every guest request: no more is looked at than can have changed.
-// The step is read again at the end, because settling may have ended a wait.
-DrbdStep after_request(DrbdRequest& request, DrbdStep step) {
+// Settling may end the wait that the caller is about to be told of.  It does not
+// wait yet, so it cannot be woken (a coroutine cannot wake itself): it goes on.
+DrbdStep settled_step(DrbdRequest& request, DrbdStep step) {
     Volume& volume = *request.volume;
-    volume.pump();
-    volume.resource().settle_after_request(volume);
-    return step;
+    DrbdResource& resource = volume.resource();
+    resource.settle_after_request(volume);
+    return step == DRBD_STEP_WAIT && resource.requests().take_back_wake(request) ? request.step : step;
+}
+
+// An operation may have waited for it.
+DrbdStep after_request(DrbdRequest& request, DrbdStep step) {
+    request.volume->pump();
+    return settled_step(request, step);
 }
 
 }  // namespace
@@ -187,11 +194,16 @@ DrbdStep drbd_on_guest_request(DrbdResource* resource, unsigned volume, DrbdRequ
                                uint64_t bytes, unsigned flags, void* owner, DrbdWaiter* waiter,
                                DrbdRequest** request) {
     Volume& v = open_volume(resource, volume);
-    const DrbdStep step = v.io().begin(kind, offset, bytes, flags, owner, *waiter, request);
-    if (step != DRBD_STEP_RETRY)
-        (*request)->volume = &v;
-    resource->settle_after_request(v);
-    return step;
+    for (;;) {
+        const DrbdStep step = v.io().begin(kind, offset, bytes, flags, owner, *waiter, request);
+        if (step != DRBD_STEP_RETRY) {
+            (*request)->volume = &v;
+            return settled_step(**request, step);
+        }
+        resource->settle_after_request(v);
+        if (!resource->requests().take_back_wake(*waiter))
+            return step;
+    }
 }
 
 DrbdStep drbd_request_step(DrbdRequest* request) {

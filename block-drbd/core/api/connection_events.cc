@@ -10,8 +10,8 @@ using namespace drbd;
 
 namespace {
 
-// Requests of a lost peer that are judged in one event.
-constexpr unsigned kLostAtOnce = 256;
+// Requests of a lost peer that are judged in one event, of all that there can be.
+constexpr unsigned kPartLostAtOnce = 8;
 constexpr uint64_t kConfirmationEveryMs = 1000;
 // Of a resync whose target is done, which nothing else keeps from its end.
 constexpr uint64_t kLastConfirmationEveryMs = 20;
@@ -316,7 +316,7 @@ void DrbdResource::settle() {
         return;
     connection_.pump();
     if (losing_peer_)
-        losing_peer_ = !log_.lose_peer(kLostAtOnce);
+        losing_peer_ = !log_.lose_peer(pool_.size() / kPartLostAtOnce + 1);
     for (auto& volume : volumes_)
         if (volume)
             volume->settle_down();

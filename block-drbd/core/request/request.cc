@@ -84,4 +84,24 @@ void* RequestPool::next_wake() {
     return nullptr;
 }
 
+bool RequestPool::take_back_wake(Request& request) {
+    if (!decltype(woken_)::is_linked(request))
+        return false;
+    woken_.erase(request);
+    return true;
+}
+
+// Nearly always there are none.
+bool RequestPool::take_back_wake(DrbdWaiter& waiter) {
+    DrbdWaiter* previous = nullptr;
+    for (DrbdWaiter* w = ready_first_; w; previous = w, w = w->next)
+        if (w == &waiter) {
+            (previous ? previous->next : ready_first_) = w->next;
+            if (ready_last_ == w)
+                ready_last_ = previous;
+            return true;
+        }
+    return false;
+}
+
 }  // namespace drbd

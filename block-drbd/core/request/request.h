@@ -133,6 +133,9 @@ class RequestPool {
     // The request may go on: its owner will be returned by next_wake().
     void wake(Request& request);
     void* next_wake();
+    // Whose owner does not wait yet is told otherwise that it may go on.  True if it was to be woken.
+    bool take_back_wake(Request& request);
+    bool take_back_wake(DrbdWaiter& waiter);
     bool has_wake() const { return !woken_.empty() || ready_first_; }
 
     unsigned size() const { return size_; }

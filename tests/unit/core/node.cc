@@ -261,6 +261,8 @@ void Node::stepped(Guest& guest, DrbdStep step) {
     guest.step = step;
     if (step == DRBD_STEP_WAIT || step == DRBD_STEP_RETRY)
         guest.waits++;
+    if (step == DRBD_STEP_WAIT)
+        EXPECT_EQ(drbd_request_step(guest.request), DRBD_STEP_WAIT) << "a coroutine cannot wake itself";
     if (step == DRBD_STEP_COMPLETE)
         guest.result = drbd_request_end(guest.request);
 }
@@ -274,6 +276,11 @@ Guest& Node::begin(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, unsign
     g.flags = flags;
     stepped(g, drbd_on_guest_request(core_, volume, kind, offset, bytes, flags, &g, &g.waiter, &g.request));
     return g;
+}
+
+void Node::copied(Guest& guest, const void* payload) {
+    ASSERT_EQ(guest.step, DRBD_STEP_COPY);
+    stepped(guest, drbd_on_copied(guest.request, payload, nullptr));
 }
 
 void Node::local_done(Guest& guest, int result) {

@@ -105,6 +105,7 @@ class Node {
     Guest& write(uint64_t offset, uint64_t bytes = 4096) { return begin(DRBD_REQUEST_WRITE, offset, bytes); }
     Guest& read(uint64_t offset, uint64_t bytes = 4096) { return begin(DRBD_REQUEST_READ, offset, bytes); }
     Guest& flush(unsigned volume = 0) { return begin(DRBD_REQUEST_FLUSH, 0, 0, 0, volume); }
+    void copied(Guest& guest, const void* payload);
     void local_done(Guest& guest, int result = 0);
     std::vector<Guest*> wake_all();
     int finish(Guest& guest, int result = 0);  // drives it, with jobs, to its end

@@ -318,8 +318,12 @@ void ReplayNode::feed_meta(const RecordedPacket& packet) {
 }
 
 void ReplayNode::end_data() {
-    drbd_on_eof(node_.core(), static_cast<unsigned>(data_), nullptr);
+    cut_data();
     act();
+}
+
+void ReplayNode::cut_data() {
+    drbd_on_eof(node_.core(), static_cast<unsigned>(data_), nullptr);
 }
 
 bool ReplayNode::take(unsigned volume, RecordedPacket& packet) {

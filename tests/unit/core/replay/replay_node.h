@@ -27,6 +27,7 @@ class ReplayNode {
     // On meta; the end of data.
     void feed_meta(const RecordedPacket& packet);
     void end_data();
+    void cut_data();  // the same, and nothing is done that the core asks for then
     // The next packet of ours for a volume; false: there is none.
     bool take(unsigned volume, RecordedPacket& packet);
     void act();  // does everything that the core asks for
