@@ -76,7 +76,7 @@ void DrbdResource::on_connection_lost(ConnectionState how, const char* reason) {
     for (auto& volume : volumes_)
         if (volume) {
             volume->note_progress();
-            volume->resync().on_link_lost();
+            volume->resync_link_lost();
             volume->link_lost(how, reason);
         }
     losing_peer_ = true;

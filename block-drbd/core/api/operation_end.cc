@@ -3,6 +3,7 @@
 // made, and when an activity has ended, its own or another, what that means for
 // it and for the volume's state.  operations.cc is how it began.
 #include <cerrno>
+#include <utility>
 
 #include "core/api/volume.h"
 #include "core/generation/update.h"
@@ -251,7 +252,7 @@ void Volume::attach_succeeded() {
                                    "the guest has seen last: connect to the peer, then attach"));
         return;
     }
-    size_ = disk_.size;
+    const Sector exported = std::exchange(size_, disk_.size);
     if (attach_.remark()[0] != '\0')
         owner_.notices().warning(static_cast<int>(number_), "%s", attach_.remark());
     io_.disk_came();
@@ -284,8 +285,10 @@ void Volume::attach_succeeded() {
     const Role role = operation_.role;
     end_operation({});
     if (announce) {
-        if (auto agreed = peer_.has_sizes ? agree_on_size() : Result<void>(); !agreed)
+        if (auto agreed = peer_.has_sizes ? agree_on_size() : Result<void>(); !agreed) {
             lose_disk(agreed.error().text);
+            size_ = exported;
+        }
         send_sizes(false);
         send_uuids();
         send_state();

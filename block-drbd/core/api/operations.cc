@@ -139,7 +139,9 @@ void Volume::start_attach(const DrbdDiskConfig& config) {
     attach_.start({.role = operation_.role,
                    .exposed_uuid = exposed_uuid_,
                    .peer_has_newer = peer_has_newer_,
-                   .peer_serves = is_connected() && state_.peer_disk == DiskState::UpToDate});
+                   .peer_serves = is_connected() && state_.peer_disk == DiskState::UpToDate,
+                   .exported = state_.role == Role::Primary || (is_connected() && state_.peer_disk >= DiskState::Outdated)
+                                   ? size_ : Sector()});
 }
 
 // Nobody serves the guest from another disk.

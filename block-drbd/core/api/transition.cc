@@ -29,6 +29,8 @@ void Volume::on_bitmaps_exchanged() {
 void Volume::try_to_become_target() {
     if (state_.connection != WFSyncUUID || !early_sync_uuid_ || transition_ != Transition::None)
         return;
+    if (resync_.owed_since_ms() != UINT64_MAX)
+        return;  // answers to the resync before are on their way, or never come
     // What the guest wrote here must be on the source's image before that is
     // asked for (protocols A and B).
     if (io_.unconfirmed() != 0) {
@@ -319,6 +321,8 @@ void Volume::on_time(uint64_t now_ms) {
     if (now_ms >= comparison_deadline_ms())
         link().drop(Timeout, "volume %u: the peer did not answer within %llu ms to a disk that was attached", number_,
                     static_cast<unsigned long long>(comparison_deadline_ms() - negotiating_since_ms_));
+    if (now_ms >= owed_deadline_ms())
+        link().drop(Timeout, "volume %u: the source has not answered what the resync before asked for: the nodes meet anew", number_);
     if (now_ms >= source_deadline_ms())
         link().drop(Timeout,
                     "volume %u: the guest waits for the resync, and the peer has not answered it within ko-count x timeout "
@@ -357,8 +361,16 @@ uint64_t Volume::source_deadline_ms() const {
     return asked_ms == UINT64_MAX ? UINT64_MAX : asked_ms + give_up_ms;
 }
 
+// And where the next resync waits for what the last one has asked for.
+uint64_t Volume::owed_deadline_ms() const {
+    const uint64_t since_ms = state_.connection == WFSyncUUID && early_sync_uuid_ ? resync_.owed_since_ms() : UINT64_MAX;
+    const DrbdNetConfig& config = owner_.connection().config();
+    return since_ms == UINT64_MAX ? UINT64_MAX : since_ms + uint64_t{std::max(config.ko_count, 1u)} * config.timeout * 100;
+}
+
 uint64_t Volume::next_deadline_ms() const {
-    uint64_t deadline = std::min({resync_.next_deadline_ms(), comparison_deadline_ms(), source_deadline_ms()});
+    uint64_t deadline =
+        std::min({resync_.next_deadline_ms(), comparison_deadline_ms(), source_deadline_ms(), owed_deadline_ms()});
     if (io_.in_handover())
         deadline = std::min(deadline, handover_deadline_ms());
     if (resync_.is_running())

@@ -146,6 +146,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // before a handshake are the state of every volume.
     void set_phase(ConnectionState phase, const char* reason);
     void link_up();
+    void resync_link_lost() { bits_due_ |= resync_.on_link_lost() && is_attached(); }
     void link_lost(ConnectionState how, const char* reason);
     void prepare_end(const EndTerms& terms);
     DiskState peer_disk_at_end() const;
@@ -285,6 +286,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t handover_deadline_ms() const;
     uint64_t comparison_deadline_ms() const;
     uint64_t source_deadline_ms() const;
+    uint64_t owed_deadline_ms() const;
     void fill_transition(SettlePlan& plan);
     void transition_is_done();
     void go_on_at_peer();

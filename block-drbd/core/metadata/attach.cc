@@ -166,6 +166,20 @@ Result<void> AttachActivity::check_superblock() {
                          static_cast<unsigned long long>(disk_.image_size().value));
     // Without a peer the agreed size stays, even if the image has grown.
     disk_.size = agreed.value != 0 ? agreed : capacity;
+    const Sector exported = terms_.exported;
+    if (exported.value != 0) {
+        if (capacity < exported)
+            return Error::of(ErrorCode::TooSmall,
+                             "the image offers %llu sectors, and the device has %llu already (the peer's data, or what this "
+                             "node's guest uses): give it an image as large",
+                             static_cast<unsigned long long>(capacity.value), static_cast<unsigned long long>(exported.value));
+        if (agreed.value != 0 && agreed != exported)
+            return Error::of(ErrorCode::Incompatible,
+                             "the metadata was made for a device of %llu sectors, and this one has %llu (the peer's data, or "
+                             "what this node's guest uses): make new metadata (create-md) and sync it from the peer",
+                             static_cast<unsigned long long>(agreed.value), static_cast<unsigned long long>(exported.value));
+        disk_.size = exported;
+    }
     if (disk_.size.value == 0)
         return Error::of(ErrorCode::TooSmall, "the image has no room for data beside the metadata");
     if (divide_up(to_bytes(disk_.size).value, kExtentSize) >= metafmt::kExtentFree)

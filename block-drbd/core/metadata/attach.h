@@ -36,6 +36,7 @@ class AttachActivity final : public Activity {
         uint64_t exposed_uuid = 0;    // the generation that the guest has seen, 0 if none
         bool peer_has_newer = false;  // the guest wrote there since, under a generation that was not heard of
         bool peer_serves = false;     // the peer is UpToDate: an old disk may come and be resynced
+        Sector exported{};            // what the guest, or the peer's data, has; 0: this disk says it (spec 4.4, attach-time)
     };
     void start(const Terms& terms);
     bool next(DrbdJob& job) override;

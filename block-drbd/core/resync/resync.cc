@@ -73,9 +73,15 @@ void Resync::abort() {
     stop();
 }
 
-void Resync::on_link_lost() {
+bool Resync::on_link_lost() {
     stop();
+    return on_peer_disk_lost();
+}
+
+bool Resync::on_peer_disk_lost() {
+    const bool some = !unconfirmed_.empty();
     unconfirmed_.mark_again(parts_.disk.bitmap);
+    return some;
 }
 
 ResyncProgress Resync::progress(uint64_t now_ms) const {

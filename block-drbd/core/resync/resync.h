@@ -53,8 +53,10 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     void set_paused(bool paused) { target_.set_paused(paused); }
     // Disk or state is gone: what is on its way is refused, on both sides.
     void abort();
-    // The link is down; before the writes that were sent on it are marked.
-    void on_link_lost();
+    // The link is down; before the writes that were sent on it are marked.  And: the peer's disk is gone, and the link
+    // stays.  What the target acknowledged and may have lost is marked again; true if there was such.
+    bool on_link_lost();
+    bool on_peer_disk_lost();
     bool is_running() const { return target_.is_running() || source_.is_running(); }
     ResyncProgress progress(uint64_t now_ms) const;
 
@@ -84,10 +86,10 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // The data stream is read on only then.
     bool may_receive() const { return source_.may_receive(); }
     uint64_t total_blocks() const { return progress_.total_blocks(); }  // of the last one that began
-    // Nothing that the target acknowledged needs a confirmation any more.
+    uint64_t oldest_asked_ms() const { return target_.oldest_asked_ms(); }
+    uint64_t owed_since_ms() const { return target_.owed_since_ms(); }
 
     // PacketOwner::Bitmap
-    uint64_t oldest_asked_ms() const { return target_.oldest_asked_ms(); }
     bool has_packets_queued() const { return bitmap_exchange_.has_queued(); }
     static void bitmap_packet_left(const Owner& owner, bool sent);
     // PacketOwner::ForPeer with work ResyncRead.

@@ -14,7 +14,7 @@ ResyncTarget::ResyncTarget(const ResyncParts& parts) : parts_(parts) {
 }
 
 void ResyncTarget::begin() {
-    DRBD_ASSERT(!running_ && active_ == 0);
+    DRBD_ASSERT(!running_ && active_ == 0 && asked_.empty());
     running_ = true;
     paused_ = answered_ = has_more_ = again_ = false;
     position_ = 0;

@@ -59,6 +59,9 @@ class ResyncTarget final : public RangeLockListener, public PeerRangeWaiter {
     uint64_t failed_blocks() const { return failed_blocks_; }
     // When the oldest request was sent that the source has not answered; UINT64_MAX: there is none.
     uint64_t oldest_asked_ms() const;
+    // The same of a resync that has ended while the link stayed up.  A kernel source never answers what it has read when
+    // this node has no disk any more (spec 3.2); a request of the next resync could not be told from it.
+    uint64_t owed_since_ms() const { return !running_ && !asked_.empty() ? asked_.first()->asked_ms : UINT64_MAX; }
 
     Result<BulkVerdict> on_reply_announced(const wire::Frame& frame);
     Result<void> on_reply(const wire::Frame& frame, void* buffer);

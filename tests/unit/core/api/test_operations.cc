@@ -306,5 +306,31 @@ TEST(Operations, CreateMdRefusesWhatIsInTheWay) {
     EXPECT_EQ(node.superblock(0).uuids.current, 0x1110u) << "untouched";
 }
 
+// Spec 4.4, attach-time: the guest's device neither shrinks nor grows under it.
+TEST(Attach, ADiskOfAnotherSizeIsNoPrimarys) {
+    Node node;
+    node.become_primary();
+    node.must(node.detach(0, true));
+    const uint64_t sectors = node.status().bytes / 512;
+    node.set_image_bytes(0, 512 * kMiB);
+    const uint64_t smaller = node.attach();
+    node.run_jobs();
+    EXPECT_NE(node.ended(smaller).text.find("the image offers"), std::string::npos) << node.ended(smaller).text;
+    node.set_image_bytes(0, 1024 * kMiB);
+    metafmt::Superblock sb = node.superblock(0);
+    sb.la_size = Sector(sectors - 2048);
+    uint8_t block[4096];
+    metafmt::encode_superblock(sb, metafmt::Block(block, sizeof block));
+    node.metadata(0).write(0, block, sizeof block);
+    const uint64_t other = node.attach();
+    node.run_jobs();
+    EXPECT_NE(node.ended(other).text.find("make new metadata"), std::string::npos) << node.ended(other).text;
+    sb.la_size = Sector(sectors);
+    metafmt::encode_superblock(sb, metafmt::Block(block, sizeof block));
+    node.metadata(0).write(0, block, sizeof block);
+    node.must(node.attach());
+    EXPECT_EQ(node.status().bytes / 512, sectors);
+}
+
 }  // namespace
 }  // namespace drbd::test

@@ -99,5 +99,45 @@ TEST(Resync, TheDiskOfOneSideGoesAway) {
     }
 }
 
+// What the target has asked for it is owed until the answer comes, or the link goes: no other resync may begin before.
+TEST(Resync, AnswersThatAreOwed) {
+    unsigned owed = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        Pair pair(seed);
+        pair.make_different(20);
+        pair.exchange_bitmaps();
+        pair.run([] { return false; }, static_cast<unsigned>(pair.random() % 600));
+        EXPECT_EQ(pair.b.resync.owed_since_ms(), UINT64_MAX) << "it is running";
+        const bool asked = pair.b.resync.oldest_asked_ms() != UINT64_MAX;
+        pair.b.may_write = false;
+        pair.b.resync.abort();
+        EXPECT_EQ(pair.b.resync.owed_since_ms() != UINT64_MAX, asked);
+        owed += asked;
+        if (seed % 2)
+            pair.run([&] { return pair.at_rest() && pair.b.resync.owed_since_ms() == UINT64_MAX; }, 100'000);
+        else
+            pair.cut();
+        EXPECT_EQ(pair.b.resync.owed_since_ms(), UINT64_MAX);
+        pair.finish_io();
+    }
+    EXPECT_GT(owed, 10u);
+}
+
+// A target that does not flush loses its disk and not its connection.
+TEST(Resync, WhatALostDiskHadAcknowledgedIsMarkedAgain) {
+    Pair pair(3);
+    pair.make_different(20);
+    const uint64_t different = pair.a.disk.bitmap.count();
+    pair.exchange_bitmaps();
+    pair.run([&] { return pair.a.disk.bitmap.count() < different / 2; }, 100'000);
+    const uint64_t left = pair.a.disk.bitmap.count();
+    ASSERT_LT(left, different);
+    EXPECT_TRUE(pair.a.resync.on_peer_disk_lost());
+    EXPECT_GE(pair.a.disk.bitmap.count(), different) << "by extents";
+    EXPECT_FALSE(pair.a.resync.on_peer_disk_lost());
+    pair.cut();
+    pair.finish_io();
+}
+
 }  // namespace
 }  // namespace drbd::test
