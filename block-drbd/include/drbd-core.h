@@ -41,6 +41,8 @@ extern "C" {
 enum {
     DRBD_ERROR_SIZE = 256,   /* bytes of an error text, with its NUL */
     DRBD_MAX_VOLUMES = 16,   /* volumes of one resource */
+    DRBD_AL_EXTENTS_MIN = 67, /* of a disk's activity log */
+    DRBD_AL_EXTENTS_MAX = 65534,
     DRBD_JOB_MAX_PARTS = 64, /* pieces of one metadata job */
     DRBD_MAX_SOCKETS = 8,    /* TCP connections of one resource at a time, those being made included */
     DRBD_SEND_PARTS = 128,   /* pieces that one call of sendmsg() takes */
@@ -302,7 +304,7 @@ typedef struct DrbdDiskConfig {
     uint64_t metadata_bytes; /* size of the metadata device; of the image if internal */
     DrbdPlacement placement;
     unsigned metadata_index; /* slot, if indexed */
-    unsigned al_extents;     /* hot extents of 4 MiB; 0 = default (1237) */
+    unsigned al_extents;     /* hot extents of 4 MiB, DRBD_AL_EXTENTS_MIN to _MAX; 0 = default (1237) */
     DrbdOnIoError on_io_error;
 } DrbdDiskConfig;
 

@@ -67,6 +67,7 @@ static void drbd_set_address(Object *object, Visitor *v, const char *name,
     DrbdObject *obj = DRBD_RESOURCE(object);
     DrbdAddress *address = drbd_address(object, opaque);
     g_autoptr(InetSocketAddressBase) value = NULL;
+    char *host, *port;
 
     if (!visit_type_InetSocketAddressBase(v, name, &value, errp)) {
         return;
@@ -87,13 +88,18 @@ static void drbd_set_address(Object *object, Visitor *v, const char *name,
     if (obj->net.running) {
         aio_wait_bh_oneshot(obj->ctx, drbd_forget_addresses, obj);
     }
-    g_free(address->host);
-    g_free(address->port);
-    address->host = g_steal_pointer(&value->host);
-    address->port = g_steal_pointer(&value->port);
-    if (obj->core && obj->net.local.host && obj->net.peer.host) {
-        drbd_net_configure(obj, errp);
+    host = address->host;
+    port = address->port;
+    address->host = value->host;
+    address->port = value->port;
+    if (obj->core && obj->net.local.host && obj->net.peer.host &&
+        !drbd_net_configure(obj, errp)) {
+        address->host = host; /* refused, and nothing has changed */
+        address->port = port;
+        return;
     }
+    value->host = host;
+    value->port = port;
 }
 
 void drbd_addresses_destroy(DrbdObject *obj)

@@ -69,6 +69,14 @@ typedef struct DrbdWait {
     QLIST_ENTRY(DrbdWait) next;
 } DrbdWait;
 
+/* A flush that waits for a drained node to rest; lives on its stack. */
+typedef struct DrbdRest {
+    Coroutine *co;
+    QSLIST_ENTRY(DrbdRest) next;
+} DrbdRest;
+
+typedef QSLIST_HEAD(, DrbdRest) DrbdRestList;
+
 struct DrbdObject {
     Object parent_obj;
 
@@ -92,6 +100,7 @@ struct DrbdObject {
     BDRVDrbdState *nodes[DRBD_MAX_VOLUMES];  /* written: BQL, list lock and lock */
     unsigned nr_nodes;      /* BQL */
     unsigned drain_suspended; /* BQL; see drbd-drain.c */
+    DrbdRestList rests;     /* lock; see drbd-drain.c */
 
     QLIST_ENTRY(DrbdObject) list; /* list lock */
 };
@@ -170,7 +179,7 @@ struct BDRVDrbdState {
     bool had_writer;        /* BQL; a parent had the write permission */
     QEMUBH *writer_bh;      /* const; see drbd-perm.c */
     bool drained;           /* BQL; by the block layer */
-    bool drain_told;        /* BQL; the core knows */
+    bool drain_told;        /* BQL, written with the lock too; the core knows */
 
     bool inactive;          /* atomic; left for a migration: activation attaches */
     bool was_primary;       /* BQL; role for that */
@@ -181,6 +190,7 @@ struct BDRVDrbdState {
 
     DrbdWorker worker;
     unsigned peer_runs;     /* atomic; I/O for the peer; see drbd-peer-io.c */
+    unsigned own_runs;      /* lock; the same, and a metadata job; see drbd-drain.c */
 };
 
 /* ---------------------------------------------------- options (drbd-options.c) */
@@ -273,6 +283,17 @@ void drbd_worker_stop(BDRVDrbdState *s);
 void drbd_drain_begin(BlockDriverState *bs);
 void drbd_drain_end(BlockDriverState *bs);
 void drbd_drain_end_all(BDRVDrbdState *s);
+/*
+ * With the lock held, which is let go meanwhile: until nothing of a drained node
+ * is at the image.
+ */
+void coroutine_fn drbd_co_rest(DrbdObject *obj);
+/*
+ * The end of what s->own_runs has counted, with the lock held; whoever is in
+ * @rests is woken without it.
+ */
+void drbd_run_ends(BDRVDrbdState *s, DrbdRestList *rests);
+void drbd_rests_wake(DrbdRestList *rests);
 void drbd_drain_suspend(DrbdObject *obj);
 void drbd_drain_resume(DrbdObject *obj);
 

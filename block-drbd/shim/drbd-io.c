@@ -213,6 +213,9 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
 
     ret = drbd_request_end(request);
     qatomic_set(&obj->net.requests, obj->net.requests - 1);
+    if (unlikely(s->drain_told && g->kind == DRBD_REQUEST_FLUSH)) {
+        drbd_co_rest(obj);
+    }
     drbd_unlock(obj);
     if (copy.payload) {
         drbd_payload_put(&obj->payload, copy.payload, g->bytes);

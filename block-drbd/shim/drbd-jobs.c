@@ -174,6 +174,7 @@ static const DrbdJob *coroutine_fn drbd_worker_next(BDRVDrbdState *s,
     job = *stop ? NULL : drbd_next_job(s->obj->core, s->volume);
     if (job) {
         bdrv_inc_in_flight(s->bs);
+        s->own_runs++;
     }
     drbd_unlock(s->obj);
     return job;
@@ -206,12 +207,15 @@ void coroutine_fn drbd_worker_entry(void *opaque)
 
         if (job) {
             int ret = drbd_do_job(s, job);
+            DrbdRestList rests;
 
             trace_drbd_job_done(s->bs, ret);
             drbd_lock(s->obj);
             drbd_on_job_done(s->obj->core, s->volume, ret);
+            drbd_run_ends(s, &rests);
             drbd_unlock(s->obj);
             bdrv_dec_in_flight(s->bs);
+            drbd_rests_wake(&rests);
         } else if (!stop) {
             /* A job that is announced and not given: others of this context first. */
             if (!drbd_worker_may_sleep(s)) {

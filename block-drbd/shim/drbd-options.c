@@ -126,6 +126,14 @@ bool drbd_parse_disk_options(QDict *options, DrbdNodeOptions *result,
     ok = qemu_opts_absorb_qdict(opts, options, errp) &&
          drbd_opt_on_io_error(opts, &result->on_io_error, errp) &&
          drbd_opt_u32(opts, DRBD_OPT_AL_EXTENTS, 0, &result->al_extents, errp);
+    if (ok && result->al_extents != 0 &&
+        (result->al_extents < DRBD_AL_EXTENTS_MIN ||
+         result->al_extents > DRBD_AL_EXTENTS_MAX)) {
+        error_setg(errp, "Option 'al-extents' must be %d to %d, not %" PRIu32,
+                   DRBD_AL_EXTENTS_MIN, DRBD_AL_EXTENTS_MAX,
+                   result->al_extents);
+        ok = false;
+    }
     if (ok) {
         result->attach = qemu_opt_get_bool(opts, DRBD_OPT_ATTACH, true);
     }

@@ -6,7 +6,10 @@
  * resource's AioContext, which does it on the image and tells the core.
  *
  * An I/O is counted as in flight on its node before the lock is let go under
- * which the core gave it (drbd-jobs.c says why, and why not earlier).
+ * which the core gave it (drbd-jobs.c says why, and why not earlier).  That of a
+ * drained node is there because a drained one, not always this, still had a
+ * request: it counts on all that are drained, so that whoever waits for them one
+ * after the other cannot see each idle at its time.
  * The graph lock is held around the I/O alone (drbd-graph.c says why that needs
  * care); nothing here waits for the network.
  */
@@ -23,6 +26,8 @@ typedef struct DrbdPeerRun {
     DrbdPeerIo io;
     void *buffer;           /* READ */
     uint8_t digest[DRBD_DIGEST_SIZE];
+    BDRVDrbdState *busy[DRBD_MAX_VOLUMES]; /* the nodes that it counts on */
+    unsigned nr_busy;
 } DrbdPeerRun;
 
 /*
@@ -113,6 +118,7 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
     BDRVDrbdState *s = run->s;
     DrbdObject *obj = s->obj;
     bool has_digest = false;
+    DrbdRestList rests;
     int ret;
 
     trace_drbd_peer_io(s->bs, run->io.kind, run->io.offset, run->io.bytes,
@@ -125,48 +131,63 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
     qatomic_set(&obj->net.requests, obj->net.requests - 1);
     drbd_on_peer_io_done(obj->core, run->io.id, ret, run->buffer,
                          has_digest ? run->digest : NULL);
+    drbd_run_ends(s, &rests);
     drbd_unlock(obj);
-    bdrv_dec_in_flight(s->bs);
+    drbd_rests_wake(&rests);
+    for (unsigned i = 0; i < run->nr_busy; i++) {
+        bdrv_dec_in_flight(run->busy[i]->bs);
+    }
+    /* From here on a node may be gone: closing it waits for this. */
+    for (unsigned i = 0; i < run->nr_busy; i++) {
+        qatomic_dec(&run->busy[i]->peer_runs);
+    }
     g_free(run);
-    /* From here on the node may be gone: closing it waits for this. */
-    qatomic_dec(&s->peer_runs);
     aio_wait_kick();
 }
 
-/* With the lock held, which keeps the nodes in place. */
-static unsigned drbd_peer_collect(DrbdObject *obj, DrbdPeerIo *ios)
+static void drbd_peer_count(DrbdPeerRun *run, BDRVDrbdState *s)
 {
-    unsigned n = 0;
+    bdrv_inc_in_flight(s->bs);
+    qatomic_inc(&s->peer_runs);
+    run->busy[run->nr_busy++] = s;
+}
 
-    while (n < DRBD_PEER_IO_AT_ONCE && drbd_next_peer_io(obj->core, &ios[n])) {
-        bdrv_inc_in_flight(obj->nodes[ios[n].volume]->bs);
-        qatomic_inc(&obj->nodes[ios[n].volume]->peer_runs);
-        n++;
+/* With the lock held, which keeps the nodes in place. */
+static DrbdPeerRun *drbd_peer_begin(DrbdObject *obj, const DrbdPeerIo *io)
+{
+    DrbdPeerRun *run = g_new(DrbdPeerRun, 1);
+    BDRVDrbdState *s = obj->nodes[io->volume];
+
+    run->s = s;
+    run->io = *io;
+    run->buffer = NULL;
+    run->nr_busy = 0;
+    s->own_runs++;
+    drbd_peer_count(run, s);
+    for (unsigned i = 0; s->drain_told && i < DRBD_MAX_VOLUMES; i++) {
+        if (i != io->volume && obj->nodes[i] && obj->nodes[i]->drain_told) {
+            drbd_peer_count(run, obj->nodes[i]);
+        }
     }
-    qatomic_set(&obj->net.requests, obj->net.requests + n);
-    return n;
+    return run;
 }
 
 void drbd_net_peer_io(DrbdObject *obj)
 {
-    DrbdPeerIo ios[DRBD_PEER_IO_AT_ONCE];
-    BDRVDrbdState *nodes[DRBD_PEER_IO_AT_ONCE];
-    unsigned n = drbd_peer_collect(obj, ios);
+    DrbdPeerRun *runs[DRBD_PEER_IO_AT_ONCE];
+    DrbdPeerIo io;
+    unsigned n = 0;
 
-    for (unsigned i = 0; i < n; i++) {
-        nodes[i] = obj->nodes[ios[i].volume];
+    while (n < DRBD_PEER_IO_AT_ONCE && drbd_next_peer_io(obj->core, &io)) {
+        runs[n++] = drbd_peer_begin(obj, &io);
     }
+    qatomic_set(&obj->net.requests, obj->net.requests + n);
     drbd_net_unlock(obj);
 
     /* One system call for what starts together. */
     defer_call_begin();
     for (unsigned i = 0; i < n; i++) {
-        DrbdPeerRun *run = g_new(DrbdPeerRun, 1);
-
-        run->s = nodes[i];
-        run->io = ios[i];
-        run->buffer = NULL;
-        qemu_coroutine_enter(qemu_coroutine_create(drbd_peer_entry, run));
+        qemu_coroutine_enter(qemu_coroutine_create(drbd_peer_entry, runs[i]));
     }
     defer_call_end();
     drbd_net_relock(obj);

@@ -255,6 +255,7 @@ static void drbd_query_resource(DrbdObject *obj, void *opaque)
 
     WITH_QEMU_LOCK_GUARD(&obj->lock) {
         drbd_resource_status(obj->core, &r);
+        info->not_promotable = g_strdup(r.promotable_reason);
     }
 
     info->resource = g_strdup(obj->id);
@@ -267,7 +268,6 @@ static void drbd_query_resource(DrbdObject *obj, void *opaque)
     info->requests_in_use = r.requests_in_use;
     info->requests_max = r.requests_max;
     info->requests_waited = r.requests_waited_for_pool;
-    info->not_promotable = g_strdup(r.promotable_reason);
 
     for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
         if (obj->nodes[i]) {

@@ -122,6 +122,9 @@ def test_al_extents_change_only_while_detached(stack):
         reopen(stack, al_extents=67)
     reopen(stack, attach=False)
     stack.wait_disk("Diskless")
+    for extents in 5, 65535:
+        with pytest.raises(QmpError, match="'al-extents' must be 67 to 65534, not %d" % extents):
+            reopen(stack, al_extents=extents)
     reopen(stack, al_extents=67)
     assert stack.wait_disk("UpToDate")["activity-log"]["extents"] == 67
 

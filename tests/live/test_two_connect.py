@@ -265,3 +265,14 @@ def test_wfc_timeout_is_not_refused_by_an_old_reason(two):
         pair.a.qmp.command("blockdev-del", node_name=node)
     pair.a.add_volume(role="primary")
     assert pair.a.status()["role"] == "primary"
+
+
+def test_a_refused_address_changes_nothing(two):
+    pair = secrets(two(), "the same", "the same", "sha256")
+    pair.a.start()
+    pair.a.disconnect()
+    pair.a.daemon.qmp.command("object-del", id="s0")
+    before = pair.a.qmp.command("qom-get", path="/objects/r0", property="peer")
+    with pytest.raises(QmpError, match="s0"):
+        pair.a.set("peer", {"host": "127.0.0.1", "port": "9"})
+    assert pair.a.qmp.command("qom-get", path="/objects/r0", property="peer") == before

@@ -10,6 +10,8 @@ from blockdrbd import OperationFailed, QmpError, RecordingWriter
 from blockdrbd.daemon import wait_for
 from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE
 from blockdrbd.nbdkit import SwitchedDisk
+from blockdrbd.nodes import drbd_node, file_node
+from blockdrbd.two_nodes import make_image
 from stack import BLOCK, MIB, pattern
 
 pytestmark = pytest.mark.storage_daemon
@@ -401,3 +403,33 @@ def test_an_interrupted_invalidate_goes_on_where_it_was(two):
     assert "by bitmap" in started["reason"]
     pair.link.delay_s = 0
     pair.settle_equal()
+
+
+@pytest.mark.parametrize("size, refused", [(16 * MIB, "the image offers"), (64 * MIB, None)])
+def test_another_disk_under_a_diskless_primary(two, size, refused):
+    """The guest's device keeps its size: a smaller image is refused, of a larger one only that much is used."""
+    pair = two().ready()
+    guest = pair.a.guest()
+    guest.pwrite(pattern(1), 0)
+    device = guest.size
+    pair.a.run("drbd-detach", node_name="d0")
+    image = pair.a.images[0] + ".new"
+    make_image(image, size)
+    pair.a.daemon.blockdev_add(file_node("new0", image, discard="unmap"))
+    pair.a.qmp.raw("blockdev-reopen", {"options": [drbd_node("d0", "new0", attach=False, discard="unmap")]})
+    pair.a.run("drbd-create-md", node_name="d0")
+    if refused:
+        with pytest.raises(REFUSED, match=refused):
+            pair.a.run("drbd-attach", node_name="d0")
+        assert pair.a.state() == ("Connected", "primary", "Diskless", "UpToDate")
+    else:
+        pair.a.run("drbd-attach", node_name="d0")
+        pair.synced()
+    guest.pwrite(pattern(2), BLOCK)
+    assert guest.pread(2 * BLOCK, 0) == pattern(1) + pattern(2)
+    guest.flush()
+    pair.a.leave(guest)
+    assert pair.a.guest().size == device
+    if not refused:
+        with open(image, "rb") as ours, open(pair.b.images[0], "rb") as peers:
+            assert ours.read(device) == peers.read(device)

@@ -46,6 +46,7 @@ const Volume& open_volume(const DrbdResource* resource, unsigned number) {
 }
 
 Result<void> check(const DrbdDiskConfig& disk) {
+    static_assert(DRBD_AL_EXTENTS_MIN == metafmt::kActivityLogSlotsMin && DRBD_AL_EXTENTS_MAX == metafmt::kActivityLogSlotsMax);
     if (disk.al_extents != 0 && (disk.al_extents < metafmt::kActivityLogSlotsMin ||
                                  disk.al_extents > metafmt::kActivityLogSlotsMax))
         return Error::of(ErrorCode::Invalid, "al-extents %u: must be %u to %u", disk.al_extents,

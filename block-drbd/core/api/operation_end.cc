@@ -194,8 +194,11 @@ void Volume::operation_succeeded() {
         return;
     case OperationKind::CreateMd:
         disk_.release();
-        exposed_uuid_ = 0;
-        exposed_elsewhere_ = peer_has_newer_ = false;
+        // A Primary's guest has seen what it has seen, on the peer's disk.
+        if (state_.role != Role::Primary) {
+            exposed_uuid_ = 0;
+            exposed_elsewhere_ = peer_has_newer_ = false;
+        }
         end_operation({});
         return;
     case OperationKind::Invalidate:

@@ -321,6 +321,7 @@ void Volume::disk_is_gone(const char* reason) {
     declared_good_ = false;
     char why[DRBD_ERROR_SIZE];
     std::snprintf(why, sizeof why, "%s", reason ? reason : disk_reason_);
+    const bool never_came = state_.disk == DiskState::Attaching;
     State wanted = state_;
     wanted.disk = DiskState::Diskless;
     change_state(ChangeKind::Hard, wanted, why, operation_.number);
@@ -328,7 +329,7 @@ void Volume::disk_is_gone(const char* reason) {
     primary_recorded_ = false;
     // From here on the guest writes there.  The peer may have said so already
     // that it goes on with a new generation.
-    if (is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate) {
+    if (!never_came && is_connected() && peer_.has_generations && state_.peer_disk == DiskState::UpToDate) {
         if (peer_went_on()) {
             expose_peers_data();
             end_handover(0, nullptr);
