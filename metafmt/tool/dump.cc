@@ -16,6 +16,7 @@
 #include "metafmt/bitmap_layout.h"
 #include "metafmt/dump_text.h"
 #include "metafmt/tool/commands.h"
+#include "metafmt/tool/in_the_way.h"
 #include "metafmt/tool/metadata_file.h"
 
 namespace drbd::metafmt::tool {
@@ -196,12 +197,16 @@ ExitStatus restore_md(const Arguments& arguments) {
     if (head.flags.bits == 0 && head.uuids.current != kUuidJustCreated)
         arguments.console.remark("The dump has no flags set; some versions of drbdmeta print none. The disk will be "
                                  "Inconsistent. set-gi can restore them.");
+    const Content content = probe_device(device);
+    refuse_disk_image(device, content);
     const auto before = read_block(device, layout.superblock);
     auto existing = decode_superblock(ConstBlock(before));
-    if (existing || existing.error().code != ErrorCode::NoMetadata)
+    if (existing || existing.error().code != ErrorCode::NoMetadata) {
         arguments.console.confirm("\nValid meta-data in place, overwrite?");
-    else if (!device.is_zero(to_bytes(layout.first_sector()), to_bytes(layout.md_size)))
-        arguments.console.confirm("\nThere is some data where the metadata would be. Overwrite it?");
+    } else {
+        check_content(arguments, content, layout);
+        check_unknown_data(arguments, device, layout);
+    }
 
     device.zero(to_bytes(layout.superblock), Bytes(kBlockSize));
     device.sync();

@@ -161,6 +161,42 @@ def test_disk_images_are_refused_even_by_force(workspace, kind):
     assert open(path, "rb").read() == before
 
 
+@pytest.fixture
+def dump(workspace):
+    """Metadata of another device, as text."""
+    other = make_image(workspace / "other.img", 64 * MIB)
+    assert qdrbdmeta(other, "internal", "create-md").returncode == 0
+    path = workspace / "dump"
+    path.write_text(qdrbdmeta(other, "internal", "dump-md").stdout)
+    return str(path)
+
+
+def test_a_dump_is_not_restored_over_what_is_in_use(workspace, dump):
+    qcow2 = str(workspace / "disk.qcow2")
+    run([system_program("qemu-img", "qemu-utils"), "create", "-f", "qcow2", qcow2, "64M"])
+    before = open(qcow2, "rb").read()
+    for size in (len(before), 64 * MIB):  # as it is, and with room behind it
+        os.truncate(qcow2, size)
+        for placement in ("internal", "flex-external"):
+            result = qdrbdmeta(qcow2, placement, "restore-md", dump)
+            assert result.returncode in (10, 40), result.stderr
+    assert result.returncode == 40 and "qcow2" in result.stderr
+    assert open(qcow2, "rb").read() == before + bytes(64 * MIB - len(before))
+
+    disk = make_image(workspace / "disk.img", 100 * MIB)
+    table = bytearray(512)
+    struct.pack_into("<BBBBBBBBII", table, 446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, 100 * MIB // 512 - 2048)
+    table[510:512] = b"\x55\xaa"
+    with open(disk, "r+b") as file:
+        file.write(table)
+    for placement in ("internal", "flex-external"):
+        result = qdrbdmeta(disk, placement, "restore-md", dump)
+        assert result.returncode == 40 and "MBR" in result.stderr
+    # Where metadata is already, it may be replaced: the device's own size was taken care of then.
+    assert qdrbdmeta(disk, "internal", "create-md", "--ignore-sanity-checks").returncode == 0
+    assert qdrbdmeta(disk, "internal", "restore-md", dump).returncode == 0
+
+
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], "e2fsprogs"),
     "ext2": (["mkfs.ext2", "-q", "-F"], "e2fsprogs"),
