@@ -63,6 +63,23 @@ def test_resync_under_load_of_the_kernel(rig):
     rig.settle_equal()
 
 
+def test_our_disk_goes_and_comes_in_a_resync_from_the_kernel(rig):
+    """The kernel does not answer what it has read when our disk is gone (spec 3.2): the next resync waits
+    for that, and the nodes meet anew."""
+    rig.ready('kernel')
+    rig.kernel.many(0, 8 * MIB, 65)
+    rig.link.delay_s = 0.05
+    try:
+        rig.ours.run('drbd-invalidate', node_name='d0')
+        rig.ours.wait(lambda: 0 < rig.ours.volume()['out-of-sync'] < 12 * MIB, 'some of it has come')
+        rig.ours.run('drbd-detach', node_name='d0', force=True)
+        rig.ours.run('drbd-attach', node_name='d0')
+        rig.synced()
+    finally:
+        rig.link.delay_s = 0
+    rig.settle_equal()
+
+
 # -- roles --------------------------------------------------------------------------------
 
 
