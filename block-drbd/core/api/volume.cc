@@ -253,8 +253,10 @@ void Volume::image_failed(DrbdRequestKind kind, uint64_t offset, uint64_t bytes,
                   std::strerror(-error));
     if (disk_.config.on_io_error == DRBD_ON_IO_ERROR_PASS_ON) {
         // Spec 6.10.  Without an UpToDate peer there is nothing better than this
-        // disk: it stays as it is, and the guest has the error.
-        if (is_connected() && state_.peer_disk == DiskState::UpToDate && state_.disk == DiskState::UpToDate) {
+        // disk: it stays as it is, and the guest has the error.  A peer that has refused
+        // this guest's writes is none, whatever it has told of its disk so far.
+        const bool peer_lacks_writes = state_.role == Role::Primary && is_ahead_of_peer();
+        if (peer_serves() && !peer_lacks_writes && state_.disk == DiskState::UpToDate) {
             State wanted = state_;
             wanted.disk = DiskState::Inconsistent;
             change_state(ChangeKind::Hard, wanted, reason, 0);
