@@ -103,7 +103,7 @@ void drbd_drain_begin(BlockDriverState *bs)
     BDRVDrbdState *s = bs->opaque;
 
     trace_drbd_drain(bs, "begin", s->drained);
-    if (s->opened) {
+    if (s->opened && !s->closing) {
         s->drained = true;
         drbd_drain_tell(s);
         drbd_wake_inactive(s);

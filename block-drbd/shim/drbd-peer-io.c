@@ -133,10 +133,10 @@ static void coroutine_fn drbd_peer_entry(void *opaque)
                          has_digest ? run->digest : NULL);
     drbd_run_ends(s, &rests);
     drbd_unlock(obj);
-    drbd_rests_wake(&rests);
     for (unsigned i = 0; i < run->nr_busy; i++) {
         bdrv_dec_in_flight(run->busy[i]->bs);
     }
+    drbd_rests_wake(&rests);
     /* From here on a node may be gone: closing it waits for this. */
     for (unsigned i = 0; i < run->nr_busy; i++) {
         qatomic_dec(&run->busy[i]->peer_runs);

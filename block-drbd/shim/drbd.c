@@ -26,9 +26,10 @@ static void drbd_node_end(BDRVDrbdState *s)
         s->closing = true;
         drbd_connect_end(s->obj);
         drbd_disk_leave(s, false);
+        /* I/O of other volumes counts on a drained node: none after this. */
+        drbd_drain_end_all(s);
         AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&s->peer_runs) > 0);
         drbd_worker_stop(s);
-        drbd_drain_end_all(s);
     }
     drbd_yank_remove(s);  /* until here it is the way out of a wait for the peer */
     if (s->obj) {

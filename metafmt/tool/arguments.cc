@@ -82,7 +82,7 @@ Arguments parse_arguments(int argc, char** argv) {
     app.add_flag("-q,--quiet", quiet, "no remarks");
     app.add_flag("-v,--verbose", verbose, "accepted for drbdmeta's sake");
     app.add_flag("--ignore-sanity-checks", arguments.ignore_sanity_checks,
-                 "create-md even if a file system is in the way");
+                 "create-md, restore-md: even if a file system is in the way");
     app.add_option("--meta", placement, "internal (default), external, or the index of a slot");
 
     struct Verb {

@@ -433,3 +433,19 @@ def test_another_disk_under_a_diskless_primary(two, size, refused):
     if not refused:
         with open(image, "rb") as ours, open(pair.b.images[0], "rb") as peers:
             assert ours.read(device) == peers.read(device)
+
+
+def test_a_larger_disk_that_was_attached_alone(two):
+    """Its metadata has its own size; it is not usable data, and becomes as large as the peer's."""
+    pair = two()
+    pair.b.size = 64 * MIB
+    pair.create()
+    pair.b.start()
+    pair.b.wait_state("*", "Inconsistent", "*")
+    pair.b.run("drbd-detach", node_name="d0")
+    pair.a.start()
+    pair.a.primary(force=True)
+    pair.b.wait_state("Connected", "Diskless", "UpToDate")
+    pair.b.run("drbd-attach", node_name="d0")
+    pair.synced()
+    assert pair.b.metadata().superblock().la_size_sect == pair.a.data_bytes // 512

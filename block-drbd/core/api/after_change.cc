@@ -109,10 +109,8 @@ void Volume::after_change(const State& before, const char* reason) {
         now.peer == Role::Primary)
         consider_resync_ = true;  // it may have declared its data good
     // What the failed disk of the peer had acknowledged and not flushed may be lost.
-    if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected()) {
+    if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected())
         owner_.transfer_log().peer_disk_lost(number_);
-        bits_due_ |= resync_.on_peer_disk_lost() && is_attached();
-    }
     if (is_resync(before.connection) && !is_resync(now.connection))
         left_resync(before, reason);
     if (is_connected() && link_is_up())

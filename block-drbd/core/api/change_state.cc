@@ -29,6 +29,9 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
         notices.state(volume, operation, "peer-role", name_of(before.peer), name_of(next.peer), reason);
     if (before.connection != next.connection)
         notices.state(volume, operation, "connection", name_of(before.connection), name_of(next.connection), reason);
+    // What a target may have lost with its disk is marked before it is judged what is left.
+    if (before.peer_disk >= DiskState::Inconsistent && next.peer_disk < DiskState::Inconsistent && is_connected())
+        bits_due_ |= resync_.on_peer_disk_lost() && is_attached();
     // A new generation is asked for before anything may go on under the old one.
     new_generation_if_alone(before);
     refresh_access();

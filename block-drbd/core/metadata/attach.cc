@@ -173,11 +173,14 @@ Result<void> AttachActivity::check_superblock() {
                              "the image offers %llu sectors, and the device has %llu already (the peer's data, or what this "
                              "node's guest uses): give it an image as large",
                              static_cast<unsigned long long>(capacity.value), static_cast<unsigned long long>(exported.value));
-        if (agreed.value != 0 && agreed != exported)
+        const bool is_usable = disk_state_ >= DiskState::Outdated;
+        if (agreed.value != 0 && (agreed < exported || (agreed > exported && is_usable)))
             return Error::of(ErrorCode::Incompatible,
                              "the metadata was made for a device of %llu sectors, and this one has %llu (the peer's data, or "
-                             "what this node's guest uses): make new metadata (create-md) and sync it from the peer",
-                             static_cast<unsigned long long>(agreed.value), static_cast<unsigned long long>(exported.value));
+                             "what this node's guest uses): %s",
+                             static_cast<unsigned long long>(agreed.value), static_cast<unsigned long long>(exported.value),
+                             agreed > exported ? "usable data is never shrunk; give the peer a disk as large"
+                                               : "make new metadata (create-md) and sync it from the peer");
         disk_.size = exported;
     }
     if (disk_.size.value == 0)

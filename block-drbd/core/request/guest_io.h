@@ -222,6 +222,7 @@ class GuestIo {
     // submit.cc
     DrbdStep admit(Request& request);
     DrbdStep hold(Request& request);
+    void begin_wanted_generation();
     DrbdStep begin_write(Request& request);
     DrbdStep hold_extents(Request& request);
     DrbdStep launch(Request& request);
@@ -236,7 +237,6 @@ class GuestIo {
     void drop_extents(Request& request);
 
     // overlap.cc
-    void begin_wanted_generation();
     bool must_wait_for_range(const Interval& range) const;
     DrbdStep enter_tree(Request& request);
     void release_overlapping();

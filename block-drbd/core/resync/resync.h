@@ -45,7 +45,6 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     // Packets leave with pump().
     void begin_bitmap(Direction direction, wire::RunLengths run_lengths);
     Result<void> on_bitmap_packet(const wire::Frame& frame);
-    // P_OUT_OF_SYNC
 
     // The state is SyncSource or SyncTarget now.
     void begin(Direction direction);
