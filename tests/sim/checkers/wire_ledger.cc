@@ -104,12 +104,13 @@ void WireLedger::on_disk_attached(unsigned volume) {
         sent.failed |= sent.volume == volume && !sent.begun;
 }
 
+// Of writes that overlap one is at the image at a time: the last that began.
 void WireLedger::on_failed(unsigned volume, uint64_t sector, uint64_t sectors) {
-    for (Sent& sent : entries_)
-        if (sent.begun && !sent.failed && !sent.over() && sent.volume == volume && sent.sector == sector && sent.sectors == sectors) {
-            sent.failed = true;
-            return;
-        }
+    const auto last = std::find_if(entries_.rbegin(), entries_.rend(), [&](const Sent& sent) {
+        return sent.begun && !sent.failed && !sent.over() && sent.volume == volume && sent.sector == sector && sent.sectors == sectors;
+    });
+    if (last != entries_.rend())
+        last->failed = true;
 }
 
 bool WireLedger::is_on(const Disk& disk, View view, const Sent& sent, uint64_t& missing) const {
