@@ -77,7 +77,10 @@ bool WireWatch::on_peer_write(int host, unsigned volume, uint64_t sector, std::s
     begun->begun = true;
     if (begun->resync || world_.node(host).is_primary())
         return !begun->resync;
-    if (const std::string wrong = check_epochs_before(ledgers_[host], *begun, world_.node(host).disk(volume)); !wrong.empty())
+    const Node& node = world_.node(host);
+    const DrbdVolumeStatus status = node.status(volume);
+    const bool failures_are_heard = std::string(status.peer_role) != "Unknown" || std::string(status.disk) == "Inconsistent";
+    if (const std::string wrong = check_epochs_before(ledgers_[host], *begun, node.disk(volume), failures_are_heard); !wrong.empty())
         world_.complain(wrong);
     return true;
 }

@@ -6,9 +6,9 @@
 
 namespace drbd::sim {
 
-std::string check_epochs_before(const WireLedger& ledger, const Sent& begun, const Disk& disk) {
+std::string check_epochs_before(const WireLedger& ledger, const Sent& begun, const Disk& disk, bool failures_are_heard) {
     for (const Sent& earlier : ledger.entries()) {
-        if (earlier.resync || earlier.refused || earlier.failed || earlier.confirmed || earlier.volume != begun.volume || earlier.epoch >= begun.epoch)
+        if (earlier.resync || earlier.refused || earlier.passed_over || (earlier.failed && failures_are_heard) || earlier.confirmed || earlier.volume != begun.volume || earlier.epoch >= begun.epoch)
             continue;
         uint64_t missing = 0;
         if (!ledger.is_on(disk, View::Stable, earlier, missing))

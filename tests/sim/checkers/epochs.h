@@ -5,7 +5,8 @@
 // completed is of a later epoch than that.
 // Verified, receiver: when a write for the peer begins at the image, every write
 // of an earlier epoch that was not refused is stable there, by the bytes that were
-// sent and the played disk.  Sender: when a write's packet is sent, by the epochs
+// sent and the played disk; or it has failed, and the peer is told so or, where
+// it is lost, the disk is not called good any more.  Sender: when a write's packet is sent, by the epochs
 // of what had completed when the guest issued it.
 // Not verified: answers of a resync, which belong to no epoch (a SyncTarget is
 // Inconsistent, and no survivor); zeroes on the sender's side, which carry no name.
@@ -18,8 +19,9 @@
 
 namespace drbd::sim {
 
-// `begun` is about to be written to `disk` by the host that has this book.
-std::string check_epochs_before(const WireLedger& ledger, const Sent& begun, const Disk& disk);
+// `begun` is about to be written to `disk` by the host that has this book.  Of a write that has failed somebody hears:
+// the peer, while it is there, or whoever asks for the state of the disk.
+std::string check_epochs_before(const WireLedger& ledger, const Sent& begun, const Disk& disk, bool failures_are_heard);
 
 // The sender's half, for the guest's writes of one connection.
 class EpochOrder {

@@ -101,7 +101,7 @@ Sent* WireLedger::find_begun(unsigned volume, uint64_t sector, std::span<const u
 
 void WireLedger::on_disk_attached(unsigned volume) {
     for (Sent& sent : entries_)
-        sent.failed |= sent.volume == volume && !sent.begun;
+        sent.passed_over |= sent.volume == volume && !sent.begun;
 }
 
 // Of writes that overlap one is at the image at a time: the last that began.

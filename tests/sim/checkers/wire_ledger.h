@@ -30,6 +30,7 @@ struct Sent {
     bool confirmed = false;                                   // by P_BARRIER_ACK
     bool begun = false;                                       // at the image
     bool failed = false;                                      // there; the answer may still be to come
+    bool passed_over = false;                                 // sent to the disk before
     std::vector<uint64_t> values;                             // empty: zeroes
 
     uint64_t value(uint64_t s) const { return values.empty() ? 0 : values[s - sector]; }
