@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // create-md and wipe-md.  create-md first finds out what would be destroyed
-// (in_the_way.h, and other metadata) and refuses or asks; only then it writes: no superblock, log and bitmap, new
-// superblock, each stable before the next.
+// (in_the_way.h, and other metadata) and refuses or asks; only then it writes:
+// no superblock, log and bitmap, new superblock, each stable before the next.
 #include <cstdio>
 #include <vector>
 

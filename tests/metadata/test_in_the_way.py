@@ -11,6 +11,7 @@ import struct
 import subprocess
 import time
 
+import nbd
 import pytest
 from tools import GIB, MIB, change_superblock, drbdmeta, qdrbdmeta, read_superblock, run, superblock_offset
 
@@ -53,6 +54,10 @@ def qemu_nbd(image, socket, *options):
     server = subprocess.Popen([found, "-f", "raw", "-k", socket, "-t", *options, image])
     wait_for(lambda: os.path.exists(socket) or server.poll() is not None, "qemu-nbd")
     assert server.poll() is None
+    # It listens before it opens the image, and greets after.
+    client = nbd.NBD()
+    client.connect_unix(socket)
+    client.shutdown()
     return server
 
 
@@ -161,6 +166,17 @@ def test_disk_images_are_refused_even_by_force(workspace, kind):
     assert open(path, "rb").read() == before
 
 
+def partitioned(workspace):
+    """A disk whose one partition reaches to its end."""
+    path = make_image(workspace / "disk.img", 100 * MIB)
+    table = bytearray(512)
+    struct.pack_into("<BBBBBBBBII", table, 446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, 100 * MIB // 512 - 2048)
+    table[510:512] = b"\x55\xaa"
+    with open(path, "r+b") as disk:
+        disk.write(table)
+    return path
+
+
 @pytest.fixture
 def dump(workspace):
     """Metadata of another device, as text."""
@@ -183,12 +199,7 @@ def test_a_dump_is_not_restored_over_what_is_in_use(workspace, dump):
     assert result.returncode == 40 and "qcow2" in result.stderr
     assert open(qcow2, "rb").read() == before + bytes(64 * MIB - len(before))
 
-    disk = make_image(workspace / "disk.img", 100 * MIB)
-    table = bytearray(512)
-    struct.pack_into("<BBBBBBBBII", table, 446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, 100 * MIB // 512 - 2048)
-    table[510:512] = b"\x55\xaa"
-    with open(disk, "r+b") as file:
-        file.write(table)
+    disk = partitioned(workspace)
     for placement in ("internal", "flex-external"):
         result = qdrbdmeta(disk, placement, "restore-md", dump)
         assert result.returncode == 40 and "MBR" in result.stderr
@@ -233,13 +244,7 @@ def test_file_system_that_would_lose_its_end(workspace, name):
 
 
 def test_partition_table_that_reaches_the_end(workspace):
-    path = make_image(workspace / "disk.img", 100 * MIB)
-    table = bytearray(512)
-    struct.pack_into("<BBBBBBBBII", table, 446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, 100 * MIB // 512 - 2048)
-    table[510:512] = b"\x55\xaa"
-    with open(path, "r+b") as disk:
-        disk.write(table)
-    result = qdrbdmeta(path, "internal", "create-md")
+    result = qdrbdmeta(partitioned(workspace), "internal", "create-md")
     assert result.returncode == 40 and "MBR" in result.stderr
 
 
