@@ -277,6 +277,30 @@ Result<void> Volume::shrink_to(Sector size) {
     return {};
 }
 
+// The guest of this Primary has seen another generation last, or what the peer made of it for him.
+bool Volume::guest_has_not_seen(const Uuids& told) const {
+    return state_.role == Role::Primary && exposed_uuid_ != 0 && !same_generation(exposed_uuid_, told.current) &&
+           !(peer_has_newer_ && same_generation(exposed_uuid_, told.bitmap));
+}
+
+Error Volume::unseen_by_guest(const Uuids& told) const {
+    return Error::of(ErrorCode::Incompatible,
+                     "volume %u: the guest of this Primary has seen the data generation %016llX, the peer's disk "
+                     "holds %016llX",
+                     number_, static_cast<unsigned long long>(exposed_uuid_), static_cast<unsigned long long>(told.current));
+}
+
+// The answer to a detach comes on the other stream, and may be lost or late.  Who has begun a
+// generation on top of this disk's goes on without it: that is consent, and this disk lacks what comes.
+void Volume::take_generation_for_consent(const Uuids& told) {
+    if (operation_.pending() && operation_.kind == OperationKind::Detach && operation_.phase == OperationPhase::AskPeer &&
+        is_connected() && is_attached() && same_generation(told.bitmap, disk_.uuids.current) &&
+        !same_generation(told.current, disk_.uuids.current)) {
+        operation_.peer_agreed = true;
+        operation_may_begin();
+    }
+}
+
 // The guest sees, or is about to see, the peer's disk instead of one here.
 void Volume::expose_peers_data() {
     exposed_uuid_ = peer_.generations.uuids.current;
@@ -289,15 +313,9 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
         return report.error();
     const wire::GenerationReport& told = report.value();
     const bool diskless = !is_attached();
-    if (diskless && state_.role == Role::Primary && exposed_uuid_ != 0 &&
-        (!is_connected() || state_.peer_disk < DiskState::Failed) &&
-        !same_generation(exposed_uuid_, told.uuids.current) &&
-        !(peer_has_newer_ && same_generation(exposed_uuid_, told.uuids.bitmap)))
-        return Error::of(ErrorCode::Incompatible,
-                         "volume %u: the guest of this Primary has seen the data generation %016llX, the peer's disk "
-                         "holds %016llX",
-                         number_, static_cast<unsigned long long>(exposed_uuid_),
-                         static_cast<unsigned long long>(told.uuids.current));
+    if (diskless && (!is_connected() || state_.peer_disk < DiskState::Failed) && guest_has_not_seen(told.uuids))
+        return unseen_by_guest(told.uuids);
+    take_generation_for_consent(told.uuids);
     peer_.generations = told;
     if (told.skip_initial_sync)
         peer_.generations.uuids = with_initial_sync_skipped(told.uuids);  // as it does now
@@ -443,6 +461,10 @@ Result<void> Volume::apply_peer_state(const State& announced) {
                     number_);
         return {};
     }
+    // It was being given up, and had missed what was written here last; this disk is gone, too, and the guest would be served from that one.
+    const bool serves_again = before.peer_disk <= DiskState::Failed && real == DiskState::UpToDate;
+    if (serves_again && next.disk < DiskState::Negotiating && peer_.has_generations && guest_has_not_seen(peer_.generations.uuids))
+        return unseen_by_guest(peer_.generations.uuids);
     next.peer = announced.role;  // 7
     next.peer_disk = real;
     next.paused_by_peer = announced.paused_after_dependency || announced.paused_by_user;

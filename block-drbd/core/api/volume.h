@@ -262,6 +262,9 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Result<void> apply_peer_state(const State& announced);
     void compare_held_state();
     bool is_ahead_of_peer() const;
+    bool guest_has_not_seen(const Uuids& told) const;
+    Error unseen_by_guest(const Uuids& told) const;
+    void take_generation_for_consent(const Uuids& told);
     bool is_ahead_in_blocks(Role role = Role::Primary) const;
     void resync_failed_blocks();
     bool generation_is_unstable() const { return generation_new_ || generation_out_; }
