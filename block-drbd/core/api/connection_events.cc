@@ -197,22 +197,21 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
     if (!link.is_up())
         return;
     const DrbdNetConfig& config = connection_.config();
-    const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
-    if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + timeout_ms)
+    if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + connection_.timeout_ms())
         link.drop(ConnectionState::NetworkFailure,
                   "volume %d: the peer did not tell the state of its disk within %u.%u s: see there whether it has that "
                   "volume, and whether it is open",
                   volume_in_handshake(), config.timeout / 10, config.timeout % 10);
-    const uint64_t give_up_ms = config.ko_count * timeout_ms;
-    if (config.ko_count != 0) {
+    const uint64_t give_up_ms = connection_.answer_ms();
+    if (connection_.gives_requests_up()) {
         const uint64_t oldest = log_.oldest_unanswered_ms();
         if (oldest != UINT64_MAX && now_ms >= oldest + give_up_ms)
             link.drop(ConnectionState::Timeout, "the peer did not answer a request within ko-count x timeout (%llu ms)",
                       static_cast<unsigned long long>(give_up_ms));
     }
-    if (asked_.question != Question::None && now_ms >= asked_.since_ms + std::max(give_up_ms, timeout_ms))
+    if (asked_.question != Question::None && now_ms >= asked_.since_ms + give_up_ms)
         link.drop(ConnectionState::Timeout, "the peer did not answer a change of state within %llu ms",
-                  static_cast<unsigned long long>(std::max(give_up_ms, timeout_ms)));
+                  static_cast<unsigned long long>(give_up_ms));
 
     if (now_ms >= role_deadline_ms())
         go_on_with_role();
@@ -253,17 +252,16 @@ uint64_t DrbdResource::deadline_ms() const {
     if (!connection_.link().is_up())
         return losing_peer_ ? 0 : deadline;
     const DrbdNetConfig& config = connection_.config();
-    const uint64_t timeout_ms = uint64_t{config.timeout} * 100;
     deadline = std::min({deadline, log_.next_deadline_ms(), role_deadline_ms()});
     if (handshake_since_ms_ != kNotTimed)
-        deadline = std::min(deadline, handshake_since_ms_ + timeout_ms);
-    if (config.ko_count != 0) {
+        deadline = std::min(deadline, handshake_since_ms_ + connection_.timeout_ms());
+    if (connection_.gives_requests_up()) {
         const uint64_t oldest = log_.oldest_unanswered_ms();
         if (oldest != UINT64_MAX)
-            deadline = std::min(deadline, oldest + config.ko_count * timeout_ms);
+            deadline = std::min(deadline, oldest + connection_.answer_ms());
     }
     if (asked_.question != Question::None)
-        deadline = std::min(deadline, asked_.since_ms + std::max<uint64_t>(config.ko_count, 1) * timeout_ms);
+        deadline = std::min(deadline, asked_.since_ms + connection_.answer_ms());
     for (const auto& volume : volumes_) {
         if (!volume)
             continue;

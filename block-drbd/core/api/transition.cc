@@ -338,23 +338,21 @@ void Volume::on_time(uint64_t now_ms) {
 }
 
 uint64_t Volume::handover_deadline_ms() const {
-    return handover_since_ms_ + uint64_t{owner_.connection().config().timeout} * 100;
+    return handover_since_ms_ + owner_.connection().timeout_ms();
 }
 
 // The guest's requests wait for the comparison: the peer has the time that it has for one of them.
 uint64_t Volume::comparison_deadline_ms() const {
     if (state_.disk != DiskState::Negotiating || !is_connected())
         return UINT64_MAX;
-    const DrbdNetConfig& config = owner_.connection().config();
-    return negotiating_since_ms_ + uint64_t{std::max(config.ko_count, 1u)} * config.timeout * 100;
+    return negotiating_since_ms_ + owner_.connection().answer_ms();
 }
 
 // The same where they wait for the source of a resync: for its identifier, or for a range that was asked for.
 uint64_t Volume::source_deadline_ms() const {
-    const DrbdNetConfig& config = owner_.connection().config();
-    const uint64_t give_up_ms = uint64_t{config.ko_count} * config.timeout * 100;
-    if (give_up_ms == 0 || !is_connected())
+    if (!owner_.connection().gives_requests_up() || !is_connected())
         return UINT64_MAX;
+    const uint64_t give_up_ms = owner_.connection().answer_ms();
     if (state_.connection == WFSyncUUID)
         return io_.held() != 0 && !early_sync_uuid_ ? sync_uuid_since_ms_ + give_up_ms : UINT64_MAX;
     const uint64_t asked_ms = io_.has_waiting_writes() ? resync_.oldest_asked_ms() : UINT64_MAX;
@@ -364,8 +362,7 @@ uint64_t Volume::source_deadline_ms() const {
 // And where the next resync waits for what the last one has asked for.
 uint64_t Volume::owed_deadline_ms() const {
     const uint64_t since_ms = state_.connection == WFSyncUUID && early_sync_uuid_ ? resync_.owed_since_ms() : UINT64_MAX;
-    const DrbdNetConfig& config = owner_.connection().config();
-    return since_ms == UINT64_MAX ? UINT64_MAX : since_ms + uint64_t{std::max(config.ko_count, 1u)} * config.timeout * 100;
+    return since_ms == UINT64_MAX ? UINT64_MAX : since_ms + owner_.connection().answer_ms();
 }
 
 uint64_t Volume::next_deadline_ms() const {

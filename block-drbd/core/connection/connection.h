@@ -89,6 +89,12 @@ class Connection {
     Result<void> configure(const DrbdNetConfig& config);
     bool is_configured() const { return configured_; }
     const DrbdNetConfig& config() const { return config_; }  // defaults filled in
+    // How long the peer may owe something, in milliseconds: timeout, and
+    // ko-count x timeout for the answer to a request.  Without ko-count nobody
+    // gives up a request for its age; what has to end all the same has timeout.
+    uint64_t timeout_ms() const { return config_.timeout * 100ull; }
+    uint64_t answer_ms() const { return timeout_ms() * (config_.ko_count != 0 ? config_.ko_count : 1); }
+    bool gives_requests_up() const { return config_.ko_count != 0; }
 
     // Begins to look for the peer.  Only from StandAlone, configured.
     void connect(bool discard_my_data);
@@ -153,7 +159,6 @@ class Connection {
     void send_pings();
     void check_keepalive(bool was_late);
     void update_watches();
-    uint64_t timeout_ms() const { return config_.timeout * 100ull; }
     uint64_t step_timeout_ms() const { return config_.ping_timeout * 400ull; }
     uint64_t now_ms() const { return link_.now_ms(); }
     bool is_lost() const { return loss_.pending || link_.is_dropped(); }
