@@ -90,9 +90,7 @@ Result<void> DrbdResource::on_question(const Frame& frame) {
         answer(reply, frame.volume, StateCode::NotSupported);
         return {};
     }
-    // This node's own promotion is agreed on, and only not taken yet.
-    const bool promoting = change_.number != 0 && change_.role == Role::Primary && change_.phase == RolePhase::Record;
-    if (asked.value().role == Role::Primary && promoting) {
+    if (asked.value().role == Role::Primary && becomes_primary()) {
         answer(reply, frame.volume, StateCode::TwoPrimaries);
         return {};
     }

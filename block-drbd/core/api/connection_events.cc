@@ -26,7 +26,9 @@ Result<void> DrbdResource::configure(const DrbdNetConfig& config) {
     if (auto good = connection_.configure(config); !good)
         return good;
     log_.configure(connection_.config().max_epoch_size);
-    peer_requests_.set_bytes_max(uint64_t{connection_.config().max_buffers} * kBlockSize);
+    // A source has one request in hand while it reads on, or two nodes that are source of
+    // a volume each wait for each other with both lines full.
+    peer_requests_.set_bytes_max(std::max(uint64_t{connection_.config().max_buffers} * kBlockSize, 2 * kWriteMax.value));
     return {};
 }
 
@@ -53,6 +55,7 @@ void DrbdResource::on_phase(ConnectionState phase, const char* reason) {
 
 void DrbdResource::on_connection_up() {
     handshake_since_ms_ = now_ms();
+    closed_volumes_ = 0;
     asked_ = {};
     to_answer_ = {};
     for (auto& volume : volumes_)
@@ -106,6 +109,13 @@ void DrbdResource::on_ping_answered() {
             volume->ping_answered();
     if (change_.phase == RolePhase::Ping)
         go_on_with_role();
+}
+
+bool DrbdResource::drained_guest_waits() const {
+    for (const auto& volume : volumes_)
+        if (volume && volume->is_drained() && volume->io().in_flight() > 0)
+            return true;
+    return false;
 }
 
 // Nothing of the last connection is left: its writes for the peer are on the
@@ -163,14 +173,11 @@ void DrbdResource::on_epoch_confirmed(uint64_t epoch) {
 // guest has in flight no drain waits for, and it does not end.
 uint32_t DrbdResource::volumes_that_may_work() const {
     uint32_t may = ~0u;
-    for (unsigned i = 0; i < nr_volumes_; i++) {
-        const Volume* volume = volumes_[i].get();
-        if (!volume || !volume->is_drained())
-            continue;
-        if (volume->io().in_flight() > 0)
-            return ~0u;
-        may &= ~(1u << i);
-    }
+    if (drained_guest_waits())
+        return may;
+    for (unsigned i = 0; i < nr_volumes_; i++)
+        if (volumes_[i] && volumes_[i]->is_drained())
+            may &= ~(1u << i);
     return may;
 }
 
@@ -216,10 +223,7 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
     if (now_ms >= role_deadline_ms())
         go_on_with_role();
 
-    bool waits = false;
-    for (const auto& volume : volumes_)
-        waits |= volume && volume->is_drained() && volume->io().in_flight() > 0;
-    if (!waits)
+    if (!drained_guest_waits())
         drain_since_ms_ = kNotTimed;
     else if (drain_since_ms_ == kNotTimed)
         drain_since_ms_ = now_ms;
@@ -315,8 +319,10 @@ void DrbdResource::settle() {
     connection_.pump();
     if (losing_peer_)
         losing_peer_ = !log_.lose_peer(pool_.size() / kPartLostAtOnce + 1);
-    for (auto& volume : volumes_)
-        if (volume)
+    // What one volume leaves free another takes: each is the first in its turn.
+    first_to_settle_ = (first_to_settle_ + 1) % nr_volumes_;
+    for (unsigned i = 0; i < nr_volumes_; i++)
+        if (Volume* volume = volumes_[(first_to_settle_ + i) % nr_volumes_].get())
             volume->settle_down();
     answer_when_recorded();
     if (change_.phase == RolePhase::PeerDemotion)

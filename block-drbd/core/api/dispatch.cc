@@ -32,6 +32,28 @@ bool is_parameter(Packet packet) {
            packet == Packet::Uuids || packet == Packet::State;
 }
 
+// What a resync leaves behind when one of its volumes is closed.
+bool is_of_resync(Packet packet) {
+    switch (packet) {
+    case Packet::Bitmap:
+    case Packet::CompressedBitmap:
+    case Packet::SyncUuid:
+    case Packet::OutOfSync:
+    case Packet::RsDataRequest:
+    case Packet::RsThinRequest:
+    case Packet::CsumRsRequest:
+    case Packet::RsDataReply:
+    case Packet::RsDeallocated:
+    case Packet::RsWriteAck:
+    case Packet::NegAck:
+    case Packet::NegRsDReply:
+    case Packet::RsCancel:
+        return true;
+    default:
+        return false;
+    }
+}
+
 Error unexpected(const Frame& frame, const char* why) {
     return Error::of(ErrorCode::Protocol, "%s: %s", name_of(frame.packet()), why);
 }
@@ -47,7 +69,34 @@ bool DrbdResource::is_stalled() const {
     return false;
 }
 
+// The volume was closed while the nodes were connected, and it, or one that was opened in its
+// place, has nothing to do with the packet.
+bool DrbdResource::is_for_closed(const Frame& frame) {
+    if (frame.volume >= nr_volumes_ || !(closed_volumes_ & 1u << frame.volume) || !is_of_resync(frame.packet()))
+        return false;
+    const Volume* volume = this->volume(frame.volume);
+    return !volume || volume->state().connection < ConnectionState::Connected;
+}
+
+// A target waits for its answers before it begins anew.
+Result<void> DrbdResource::refuse_for_closed(const Frame& frame) {
+    const Packet packet = frame.packet();
+    if (packet != Packet::RsDataRequest && packet != Packet::RsThinRequest && packet != Packet::CsumRsRequest)
+        return {};
+    const auto asked = wire::decode_block_request(frame, Sector(UINT64_MAX / kSectorSize),
+                                                  packet == Packet::CsumRsRequest ? static_cast<uint32_t>(frame.tail.size()) : 0);
+    if (!asked)
+        return asked.error();
+    Link& link = connection_.link();
+    link.send_meta(wire::encode_block_ack(
+        link.room(), link.to(frame.volume), Packet::NegRsDReply,
+        {asked.value().sector, asked.value().size, asked.value().id, link.next_sequence(frame.volume)}));
+    return {};
+}
+
 Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {
+    if (is_for_closed(frame))
+        return BulkVerdict::Discard;
     Volume* volume = this->volume(frame.volume);
     if (!volume)
         return Error::of(ErrorCode::Protocol, "%s for volume %u, which does not exist here", name_of(frame.packet()),
@@ -89,6 +138,11 @@ Result<void> DrbdResource::on_packet(const Frame& frame, void* buffer) {
         return {};
     default:
         break;
+    }
+    if (is_for_closed(frame)) {
+        if (buffer)
+            peer_requests_.release(buffer, frame.bulk_length);
+        return refuse_for_closed(frame);
     }
     Volume* volume = this->volume(frame.volume);
     if (volume)
@@ -165,8 +219,12 @@ Result<void> DrbdResource::on_block_ack(Volume& volume, const Frame& frame) {
     const Packet packet = frame.packet();
     const bool of_resync = packet == Packet::NegRsDReply || packet == Packet::RsCancel ||
                            ack.value().id == wire::kSyncerId;
-    if (of_resync)
-        return volume.resync().on_ack(packet, ack.value());
+    if (of_resync) {
+        auto known = volume.resync().on_ack(packet, ack.value());
+        // One that was opened again is connected before the last acknowledgements of the one before have come.
+        const bool of_closed = closed_volumes_ & 1u << frame.volume;
+        return !known && of_closed ? Result<void>() : known;
+    }
     if (packet == Packet::NegDReply)
         return volume.io().on_negative_reply(ack.value());
     return volume.io().on_ack(packet, ack.value());

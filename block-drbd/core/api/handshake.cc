@@ -179,6 +179,9 @@ DiskState Volume::peer_disk_at_end() const {
 }
 
 void Volume::tear_down(const EndTerms& terms, const char* reason) {
+    // From here on acknowledgements are not read, but pings are answered: the target takes that for a
+    // word that all of them were.
+    note_progress(resync_.unacknowledged_blocks());
     prepare_end(terms);
     State wanted = state_;
     wanted.connection = ConnectionState::TearDown;

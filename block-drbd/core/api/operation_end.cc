@@ -245,6 +245,10 @@ void Volume::attach_succeeded() {
         operation_failed(Error::of(ErrorCode::Refused, "the resource changed its role meanwhile: attach again"));
         return;
     }
+    if (auto allowed = owner_.check_activation(number_, primary); !allowed) {
+        operation_failed(allowed.error());
+        return;
+    }
     const bool other_seen = exposed_elsewhere_ && !same_generation(exposed_uuid_, disk_.uuids.current);
     const bool announce = is_connected() || policy_.handshake_under_way;
     // The attach was allowed because the peer served the guest (attach.h, Terms): it has left.

@@ -48,8 +48,10 @@ Result<void> DrbdResource::open_volume(unsigned number) {
 void DrbdResource::close_volume(unsigned number) {
     DRBD_ASSERT(volume(number) && volumes_[number]->is_at_rest());
     volumes_[number].reset();
-    if (connection_.link().is_up())
+    if (connection_.link().is_up()) {
+        closed_volumes_ |= 1u << number;
         on_handshake_over(number);  // nobody waits for the peer's word of it
+    }
     on_left();
 }
 

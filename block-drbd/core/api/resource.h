@@ -39,8 +39,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     drbd::Result<void> open_volume(unsigned number);
     void close_volume(unsigned number);
 
-    // A volume that is activated with a role takes the others with it, which must be able to follow.
-    drbd::Result<void> check_activation(unsigned volume, bool primary) const;
+    drbd::Result<void> check_activation(unsigned volume, bool primary) const override;
     drbd::Result<uint64_t> set_role(drbd::Role role, bool force);
     // Why a promotion would be refused now; null if it would not.
     const char* why_not_promotable() const;
@@ -53,6 +52,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     drbd::Result<uint64_t> disconnect(bool force);
     void on_time(uint64_t now_ms);
     uint64_t next_deadline_ms();
+    bool drained_guest_waits() const override;
     // A volume was drained: its guest's requests must end in time.
     void on_drain_begin() { drain_since_ms_ = kNotTimed; }
     bool has_peer_io() const;
@@ -113,6 +113,8 @@ struct DrbdResource final : private drbd::VolumeOwner,
     void on_epoch_confirmed(uint64_t epoch) override;
 
     // dispatch.cc
+    bool is_for_closed(const drbd::wire::Frame& frame);
+    drbd::Result<void> refuse_for_closed(const drbd::wire::Frame& frame);
     drbd::Result<void> on_block_ack(drbd::Volume& volume, const drbd::wire::Frame& frame);
     drbd::Result<void> on_barrier_ack(const drbd::wire::Frame& frame);
     drbd::Result<void> on_volume_packet(drbd::Volume& volume, const drbd::wire::Frame& frame, void* buffer);
@@ -136,6 +138,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     drbd::Result<void> check_role(unsigned volume, drbd::Role role, bool force) const;
     drbd::Result<void> check_roles(drbd::Role role, bool force) const;
     void go_on_with_role();
+    bool becomes_primary() const;
     bool peer_keeps_role_from_us() const;
     uint64_t role_deadline_ms() const;
     void ask_next_volume();
@@ -170,6 +173,8 @@ struct DrbdResource final : private drbd::VolumeOwner,
     uint64_t drain_since_ms_ = kNotTimed;
     uint64_t handshake_since_ms_ = kNotTimed;
     uint64_t last_confirmation_ms_ = 0;
+    unsigned first_to_settle_ = 0;
+    uint32_t closed_volumes_ = 0;  // on this connection; the peer may have sent to them before it heard of it
     bool losing_peer_ = false;  // the transfer log is being told, in slices
 
     // The change of role that is under way.

@@ -15,8 +15,11 @@ Result<void> DrbdResource::check_activation(unsigned volume, bool primary) const
         return {};
     for (unsigned i = 0; i < nr_volumes_; i++) {
         const Volume* other = volumes_[i].get();
-        if (!other || i == volume || !other->needs_disk() ||
-            (other->operation().kind == OperationKind::Activate && other->operation().role == Role::Primary))
+        if (other && other->state().peer == Role::Primary)
+            return Error::of(ErrorCode::Refused,
+                             "the peer has become Primary meanwhile: make it Secondary there, or stop the guest here and "
+                             "make this node Secondary");
+        if (!other || i == volume || !other->needs_disk() || other->activates_as_primary())
             continue;
         return Error::of(ErrorCode::Refused, "volume %u is attached as Secondary: it cannot follow into the Primary role", i);
     }
@@ -100,6 +103,16 @@ void DrbdResource::go_on_with_role() {
     case RolePhase::Record:
         return;
     }
+}
+
+// This node's own promotion is agreed on or, where a hand-over gives it the role, not asked for.
+bool DrbdResource::becomes_primary() const {
+    if (change_.number != 0 && change_.role == Role::Primary && change_.phase == RolePhase::Record)
+        return true;
+    for (const auto& volume : volumes_)
+        if (volume && volume->activates_as_primary())
+            return true;
+    return false;
 }
 
 bool DrbdResource::peer_keeps_role_from_us() const {

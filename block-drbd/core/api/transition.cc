@@ -125,9 +125,10 @@ void Volume::transition_is_done() {
             explain_resync("this node's data was invalidated");
         change_state(ChangeKind::Hard, wanted,
                      done == Transition::BecomeTarget ? "a resync from the peer has begun" : "invalidated", 0);
-        if (state_.connection == SyncTarget && same_link) {
+        if ((state_.connection == SyncTarget || state_.connection == PausedSyncT) && same_link) {
             resync_lacks_space_ = false;
             resync_.begin(Direction::Target);
+            resync_.set_paused(state_.connection == PausedSyncT);  // the source may have said so before it began
             notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
         }
         try_to_become_target();
@@ -355,8 +356,9 @@ uint64_t Volume::source_deadline_ms() const {
     const uint64_t give_up_ms = owner_.connection().answer_ms();
     if (state_.connection == WFSyncUUID)
         return io_.held() != 0 && !early_sync_uuid_ ? sync_uuid_since_ms_ + give_up_ms : UINT64_MAX;
-    const uint64_t asked_ms = io_.has_waiting_writes() ? resync_.oldest_asked_ms() : UINT64_MAX;
-    return asked_ms == UINT64_MAX ? UINT64_MAX : asked_ms + give_up_ms;
+    // Of the time in which nobody waited nobody complains: the source may have other volumes to serve.
+    const uint64_t since_ms = std::max(resync_.oldest_asked_ms(), io_.waiting_since_ms());
+    return since_ms == UINT64_MAX ? UINT64_MAX : since_ms + give_up_ms;
 }
 
 // And where the next resync waits for what the last one has asked for.
@@ -394,7 +396,7 @@ void Volume::target_may_not_know() {
     nothing_was_left_ = false;
 }
 
-void Volume::note_progress() {
+void Volume::note_progress(uint64_t unheard_blocks) {
     if (state_.connection != SyncSource && state_.connection != PausedSyncS)
         return;
     // It asks when its superblock says that it is the target.
@@ -408,7 +410,7 @@ void Volume::note_progress() {
     // of the resync.
     const TransferLog& log = owner_.transfer_log();
     const uint64_t most = uint64_t{log.unconfirmed()} * (kZeroesMax.value / kBlockSize + 1);
-    const uint64_t left = disk_.bitmap.count();
+    const uint64_t left = disk_.bitmap.count() - std::min(disk_.bitmap.count(), unheard_blocks);
     // Nor do those of blocks that failed on either disk: the target may be done without them.
     const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks + failed_here_;
     if (left > most + failed)

@@ -35,7 +35,10 @@ bool Volume::may_hand_out() const {
         return false;
     const bool urgent = operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate ||
                         operation_.kind == OperationKind::Activate;
-    return drained_ == 0 || io_.in_flight() > 0 || urgent;
+    if (drained_ == 0 || io_.in_flight() > 0 || urgent)
+        return true;
+    // Until it is a target nothing is read from the peer, for no volume.
+    return holds_peer_writes() && owner_.drained_guest_waits();
 }
 
 bool Volume::has_job() const {

@@ -80,6 +80,13 @@ class VolumeOwner {
     virtual uint64_t role_operation() const = 0;
     // The volume's part of a change of role has ended.
     virtual void on_role_recorded(unsigned volume, const Result<void>& result) = 0;
+    // Whether a volume may be activated in this role: a Primary takes the other
+    // volumes with it, which must be able to follow, and nobody asks the peer,
+    // which may have taken the role.
+    virtual Result<void> check_activation(unsigned volume, bool primary) const = 0;
+    // Of any volume that is drained: QEMU waits for it, and it may wait for what
+    // another volume has to do first.
+    virtual bool drained_guest_waits() const = 0;
     // A disk was activated in this role.
     virtual void on_activated(Role role) = 0;
     // A volume was left in an orderly way (drbd_on_leave).
@@ -178,7 +185,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t next_deadline_ms() const;
     // The end of an event: goes on with whatever it has made possible.
     void settle_down();
-    void note_progress();
+    // A source: whether its target may be done.  So many blocks more may be acknowledged, and nobody hears it.
+    void note_progress(uint64_t unheard_blocks = 0);
     bool is_drained() const { return drained_ > 0; }
 
     // Jobs.
@@ -198,6 +206,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
     const State& state() const { return state_; }
     const Operation& operation() const { return operation_; }
+    bool activates_as_primary() const { return operation_.kind == OperationKind::Activate && operation_.role == Role::Primary; }
     Sector capacity() const override { return size_; }
     const SettleActivity& settle() const { return settle_; }
     bool is_attached() const { return state_.disk >= DiskState::Negotiating; }

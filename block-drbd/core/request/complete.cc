@@ -94,8 +94,9 @@ DrbdStep GuestIo::try_complete(Request& request) {
         // No space is the guest's business (design D17), a discard that the
         // image cannot do as well.
         const bool guests = request.result == -ENOSPC || (request.kind == DRBD_REQUEST_DISCARD && request.result != 0);
-        // A target of a resync is no copy that the guest could go on with.
-        if (remote && !guests && access_.peer_reads)
+        // A target of a resync is no copy that the guest could go on with; and where the
+        // disk is kept (pass-on), this one is the copy, and lacks the write.
+        if (remote && !guests && access_.peer_reads && !access_.image_alone)
             return finish_on_peer(request);
         return finish(request, request.result != 0 ? request.result : -EIO);
     }

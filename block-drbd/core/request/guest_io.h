@@ -192,7 +192,8 @@ class GuestIo {
     unsigned unconfirmed() const { return unconfirmed_; }  // writes in the transfer log
     unsigned held() const { return wait_state_.size(); }
     // A write waits for one before it, or for a range that a resync has locked.
-    bool has_waiting_writes() const { return !wait_overlap_.empty(); }
+    // Since when a write waits for its range; UINT64_MAX: none does.
+    uint64_t waiting_since_ms() const;
     unsigned waiting_for_activity_log() const { return wait_activity_log_.size() + reserved_.size(); }
     const GuestIoCounters& counters() const { return counters_; }
 

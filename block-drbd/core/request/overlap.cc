@@ -23,6 +23,8 @@ bool GuestIo::must_wait_for_range(const Interval& range) const {
     return tree_.overlaps(range);
 }
 
+uint64_t GuestIo::waiting_since_ms() const { return wait_overlap_.empty() ? UINT64_MAX : wait_overlap_.first()->waits_since_ms; }
+
 DrbdStep GuestIo::enter_tree(Request& request) {
     tree_.insert(request.range);
     if (has_image()) [[likely]]

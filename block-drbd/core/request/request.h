@@ -95,6 +95,7 @@ struct DrbdRequest {
     drbd::Interval range;        // bytes
     drbd::ExtentRange extents;
     uint64_t ticket = 0;            // its place among those who wait for a range
+    uint64_t waits_since_ms = 0;    // WaitOverlap
     uint64_t flush_generation = 0;  // FLUSH: what must be covered; running: what will be
     uint64_t flush_epoch = 0;       // FLUSH: up to which epoch confirmations are needed
     const uint8_t* payload = nullptr;  // the copy (design D5)

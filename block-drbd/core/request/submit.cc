@@ -110,6 +110,7 @@ DrbdStep GuestIo::begin_write(Request& request) {
         counters_.overlaps_waited++;
         request.stage = Stage::WaitOverlap;
         request.ticket = tickets_++;
+        request.waits_since_ms = link_.now_ms();
         wait_overlap_.push_back(request);
         return request.step = DRBD_STEP_WAIT;
     }

@@ -9,8 +9,16 @@ BitmapExchange::BitmapExchange(const ResyncParts& parts, Resync& resync) : parts
 }
 
 void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
-    DRBD_ASSERT(direction != Direction::None && parts_.link.is_up());
+    DRBD_ASSERT(direction != Direction::None);
     end(Step::Idle);
+    if (!parts_.link.is_up())
+        return;  // dropped in this event
+    if (is_half_sent_) {
+        parts_.link.drop(ConnectionState::NetworkFailure,
+                         "volume %u: a disk came back while half of the bitmap for the one before was sent: the nodes meet anew",
+                         parts_.volume);
+        return;
+    }
     direction_ = direction;
     run_lengths_ = run_lengths;
     if (direction == Direction::Source) {
@@ -22,6 +30,8 @@ void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
 }
 
 void BitmapExchange::stop() {
+    const bool half_sent = step_ == Step::Sending && sender_->position().bit != 0 && !sender_->is_done();
+    is_half_sent_ = parts_.link.is_up() && (is_half_sent_ || half_sent);
     was_cut_short_ = parts_.link.is_up() && (was_cut_short_ || is_running());
     end(step_ != Step::Idle && parts_.link.is_up() ? Step::Stopped : Step::Idle);
 }

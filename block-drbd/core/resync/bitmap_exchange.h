@@ -9,6 +9,9 @@
 // when the identifier comes each has all of the other's.  The same with the disk of the
 // source: the target's answer to the exchange before ends this one, and the second is
 // passed over, for it holds nothing that the first and the source's own bits have not.
+// That holds for whole bitmaps.  Where one was cut in its middle nobody can tell its packets
+// from those of the next, and a packet does not say where in the bitmap it belongs: the
+// nodes meet anew instead of a next one.
 // In: begin, packets, word of packets that have left.  Out: packets, and "both
 // are merged".
 // Invariants: a few packets wait to be sent at a time, from buffers of this
@@ -68,6 +71,7 @@ class BitmapExchange {
     bool has_more_ = false;
     bool has_answer_ = false;     // a whole bitmap of the peer has come
     bool was_cut_short_ = false;  // an exchange before, on this connection
+    bool is_half_sent_ = false;   // ours was, in an exchange before, on this connection
     std::optional<wire::BitmapSender> sender_;
     std::optional<wire::BitmapReceiver> receiver_;
     BitmapPacket packets_[kBitmapPacketsMax];

@@ -82,6 +82,8 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     bool waits_for_confirmation() const { return may_confirm() && !unconfirmed_.empty(); }
     // The target has asked for something since the source began: what it says of its state now belongs to this resync.
     bool was_asked() const { return source_.was_asked(); }
+    // Of those that are marked here: sent to the target, which has not said what became of them.
+    uint64_t unacknowledged_blocks() const { return source_.unacknowledged_blocks(); }
     // The data stream is read on only then.
     bool may_receive() const { return source_.may_receive(); }
     uint64_t total_blocks() const { return progress_.total_blocks(); }  // of the last one that began

@@ -188,6 +188,14 @@ SourceRequest* ResyncSource::find_answered(Sector sector, Bytes size) {
     return nullptr;
 }
 
+// More than there are, if the target asks for some of them twice.
+uint64_t ResyncSource::unacknowledged_blocks() const {
+    uint64_t blocks = 0;
+    for (const SourceRequest* request = answered_.first(); request; request = RequestList::next(*request))
+        blocks += parts_.disk.bitmap.count(first_block_of(request->range()), end_block_of(request->range()));
+    return blocks;
+}
+
 Result<void> ResyncSource::on_ack(wire::Packet packet, const wire::BlockAck& ack) {
     SourceRequest* request = find_answered(ack.sector, ack.size);
     if (!request)

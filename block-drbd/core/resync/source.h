@@ -54,6 +54,7 @@ class ResyncSource final : public RangeLockListener {
     bool is_running() const { return running_; }
     uint64_t failed_blocks() const { return failed_blocks_; }
     bool was_asked() const { return was_asked_; }  // since begin()
+    uint64_t unacknowledged_blocks() const;
     // There is room for a request.  Acknowledgements come on the other stream, and may stand still on it while
     // requests go on: those wait in the socket, then.  No time limit: a target may write as slowly as its disk does.
     bool may_receive() const { return !free_.empty(); }
