@@ -193,6 +193,8 @@ bool drbd_next_net_action(DrbdResource *resource, DrbdNetAction *action);
 
 /* The local address cannot be listened on: the resource goes StandAlone. */
 void drbd_on_listen_failed(DrbdResource *resource, const char *text);
+/* It cannot yet, and is tried again by the caller; NULL: it is listened on now. */
+void drbd_on_listen_delayed(DrbdResource *resource, const char *text);
 /* The end of a DIAL: NULL, or why it failed (that is normal, and tried again).
  * TCP_NODELAY is the caller's to set, also on accepted sockets. */
 void drbd_on_dialled(DrbdResource *resource, unsigned socket, const char *error);

@@ -83,8 +83,9 @@ static bool GRAPH_RDLOCK drbd_same_device(BlockDriverState *a,
 
 /*
  * A child can be reopened with cache.no-flush=on under our feet; that drains
- * us, so it is looked for after each drain.  From then on every flush would be
- * a lie to the guest: the disk is given up instead.
+ * us, so it is looked for after each drain, and after each operation, which may
+ * have been in the way or have attached the disk.  From then on every flush would
+ * be a lie to the guest: the disk is given up instead.
  */
 void drbd_no_flush_bh(void *opaque)
 {
@@ -98,12 +99,12 @@ void drbd_no_flush_bh(void *opaque)
         return;
     }
     found = drbd_find_no_flush(s->bs);
-    if (found) {
+    /* If an operation is in its way, it comes back here when that has ended. */
+    if (found && drbd_disk_detach(s, true, NULL)) {
         drbd_warn(s->obj, s, "Node '%s' was given cache.no-flush=on: node '%s' "
                   "gives its disk up, because it could not keep what a flush "
                   "promises. Reopen '%s' without it, then use drbd-attach",
                   found->node_name, s->node_name, found->node_name);
-        drbd_disk_detach(s, true, NULL);
     }
 }
 

@@ -106,7 +106,9 @@ void drbd_drain_begin(BlockDriverState *bs)
     if (s->opened && !s->closing) {
         s->drained = true;
         drbd_drain_tell(s);
-        drbd_wake_inactive(s);
+        if (!qatomic_read(&s->reactivating)) {
+            drbd_wake_inactive(s);
+        }
     }
 }
 

@@ -87,10 +87,22 @@ void drbd_notice_emit(DrbdObject *obj, const DrbdNotice *notice)
     }
 }
 
+static void drbd_look_for_no_flush(DrbdObject *obj)
+{
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        if (obj->nodes[i]) {
+            qemu_bh_schedule(obj->nodes[i]->no_flush_bh);
+        }
+    }
+}
+
 void drbd_notice_apply(DrbdObject *obj, const DrbdNotice *notice)
 {
     BDRVDrbdState *s = drbd_notice_node(obj, notice->volume);
 
+    if (notice->kind == DRBD_NOTICE_OPERATION) {
+        drbd_look_for_no_flush(obj);
+    }
     if (!s) {
         return;
     }

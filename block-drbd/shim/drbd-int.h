@@ -51,6 +51,8 @@ typedef struct DrbdPayloadPool {
 void drbd_payload_init(DrbdPayloadPool *pool);
 void drbd_payload_destroy(DrbdPayloadPool *pool);
 void *coroutine_fn drbd_payload_get(DrbdPayloadPool *pool, size_t bytes);
+/* The same, but NULL where it would wait. */
+void *drbd_payload_try(DrbdPayloadPool *pool, size_t bytes);
 void coroutine_fn drbd_payload_put(DrbdPayloadPool *pool, void *buffer,
                                    size_t bytes);
 /* These never wait; take returns NULL if there is no memory. */
@@ -182,7 +184,8 @@ struct BDRVDrbdState {
     bool drain_told;        /* BQL, written with the lock too; the core knows */
 
     bool inactive;          /* atomic; left for a migration: activation attaches */
-    bool was_primary;       /* BQL; role for that */
+    bool was_primary;       /* atomic; written: BQL; role for that */
+    bool reactivating;      /* atomic; it is attached again: see drbd-migrate.c */
     QEMUBH *reactivate_bh;  /* const; see drbd-migrate.c */
     QEMUBH *no_flush_bh;    /* BQL; looks for cache.no-flush below after a drain */
     QemuMutex activate_lock;

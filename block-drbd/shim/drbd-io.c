@@ -97,9 +97,17 @@ static DrbdStep coroutine_fn drbd_copy(const DrbdGuestRequest *g,
     uint32_t piece = drbd_request_digest_piece(request);
 
     assert(!copy->payload);
-    /* Whoever waits for what was queued until here waits for the copy too. */
+    /*
+     * Whoever waits for what was queued until here waits for the copy too; but
+     * not for a buffer, which may wait for him.
+     */
     drbd_net_unlock(obj);
-    copy->payload = drbd_payload_get(&obj->payload, g->bytes);
+    copy->payload = drbd_payload_try(&obj->payload, g->bytes);
+    if (unlikely(!copy->payload)) {
+        drbd_lock(obj);
+        drbd_unlock(obj);
+        copy->payload = drbd_payload_get(&obj->payload, g->bytes);
+    }
     qemu_iovec_to_buf(g->qiov, g->qiov_offset, copy->payload, g->bytes);
     copy->digests = drbd_digest_pieces(&digest, copy->payload, g->bytes, piece);
     drbd_lock(obj);
@@ -161,16 +169,21 @@ static int coroutine_fn GRAPH_RDLOCK drbd_do(const DrbdGuestRequest *g)
     trace_drbd_request(g->bs, g->kind, g->offset, g->bytes, g->flags);
 
     if (unlikely(qatomic_read(&s->inactive))) {
-        if (g->kind == DRBD_REQUEST_FLUSH) {
-            return 0; /* leaving the disk has flushed all there was */
-        }
-        ret = drbd_co_wait_active(s);
-        if (ret < 0) {
-            return ret;
+        if (g->kind != DRBD_REQUEST_FLUSH) {
+            ret = drbd_co_wait_active(s);
+            if (ret < 0) {
+                return ret;
+            }
         }
     }
 
     drbd_lock(obj);
+    if (unlikely(qatomic_read(&s->inactive)) &&
+        g->kind == DRBD_REQUEST_FLUSH &&
+        !drbd_volume_needs_disk(obj->core, s->volume)) {
+        drbd_unlock(obj);
+        return 0; /* leaving the disk has flushed all there was */
+    }
     if (!drbd_in_range(obj, s->volume, g->offset, g->bytes)) {
         drbd_unlock(obj);
         return -EIO;

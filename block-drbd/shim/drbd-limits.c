@@ -78,13 +78,31 @@ static void drbd_bitmaps_follow(BDRVDrbdState *s)
 }
 
 /*
- * An attach may have changed the size.  Parents hear of it as they hear of a
- * truncate, and so do dirty bitmaps.  Main thread.
+ * Parents hear of another size as they hear of a truncate.  The block layer has
+ * no way to tell a filter above, which has our size as its own: it looks anew, and
+ * its parents hear of it.
  */
+static void GRAPH_RDLOCK drbd_tell_parents(BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    QLIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->resize) {
+            c->klass->resize(c);
+        } else if (c->klass->parent_is_bds && (c->role & BDRV_CHILD_FILTERED)) {
+            BlockDriverState *parent = c->opaque;
+
+            if (bdrv_refresh_total_sectors(parent, bs->total_sectors) == 0) {
+                drbd_tell_parents(parent);
+            }
+        }
+    }
+}
+
+/* An attach may have changed the size; dirty bitmaps follow.  Main thread. */
 void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
 {
     BlockDriverState *bs = s->bs;
-    BdrvChild *c;
     int64_t sectors;
 
     GLOBAL_STATE_CODE();
@@ -97,9 +115,5 @@ void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
     }
     bs->total_sectors = sectors;
     drbd_bitmaps_follow(s);
-    QLIST_FOREACH(c, &bs->parents, next_parent) {
-        if (c->klass->resize) {
-            c->klass->resize(c);
-        }
-    }
+    drbd_tell_parents(bs);
 }

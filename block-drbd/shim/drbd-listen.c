@@ -5,13 +5,30 @@
  * In: the core's wish to listen, in the resource's AioContext; connections of
  * strangers, one of which may be the peer.  Out: drbd_on_accepted(), which
  * decides who is let in, or drbd_on_listen_failed().
+ *
+ * Two things pass by themselves and are tried again: the process that this one
+ * has taken the guest from holds the address until it ends; and descriptors may
+ * have run out, when a listener that stays readable would keep the thread busy.
  */
 #include "qemu/osdep.h"
 #include "qemu/sockets.h"
 #include "drbd-int.h"
 #include "trace.h"
 
-enum { DRBD_BACKLOG = 5 };
+enum {
+    DRBD_BACKLOG = 5,
+    DRBD_LISTEN_AGAIN_MS = 200,
+    DRBD_ACCEPT_AGAIN_MS = 1000,
+};
+
+static void drbd_listener_readable(void *opaque);
+
+static void drbd_listener_watch(DrbdObject *obj, bool watch)
+{
+    aio_set_fd_handler(obj->ctx, obj->net.listener,
+                       watch ? drbd_listener_readable : NULL, NULL, NULL, NULL,
+                       obj);
+}
 
 /* Takes one connection; false if there is none. */
 static bool drbd_accept_one(DrbdObject *obj)
@@ -20,7 +37,18 @@ static bool drbd_accept_one(DrbdObject *obj)
     int number;
 
     if (fd < 0) {
-        return errno == EINTR || errno == ECONNABORTED;
+        int error = errno;
+
+        if (error == EINTR || error == ECONNABORTED) {
+            return true;
+        }
+        if (error != EAGAIN && error != EWOULDBLOCK) {
+            trace_drbd_accept_failed(obj->id, error);
+            drbd_listener_watch(obj, false);
+            timer_mod(&obj->net.listen_timer,
+                      drbd_net_now() + DRBD_ACCEPT_AGAIN_MS);
+        }
+        return false;
     }
     g_unix_set_fd_nonblocking(fd, true, NULL);
 
@@ -66,8 +94,7 @@ static int drbd_listen_begin(DrbdObject *obj, const char **failed)
     }
     obj->net.listener = fd;
     drbd_count_descriptor(obj, 1);
-    aio_set_fd_handler(obj->ctx, fd, drbd_listener_readable, NULL, NULL, NULL,
-                       obj);
+    drbd_listener_watch(obj, true);
     return 0;
 }
 
@@ -91,8 +118,32 @@ void drbd_net_listen(DrbdObject *obj)
         snprintf(text, sizeof(text), "%s on local address %s:%s: %s; is it one "
                  "of this host, and not in use?", failed, net->local.host,
                  net->local.port, strerror(-ret));
-        drbd_on_listen_failed(obj->core, text);
     }
+    if (ret == -EADDRINUSE && net->taken_over) {
+        net->listen_wanted = true;
+        timer_mod(&net->listen_timer, drbd_net_now() + DRBD_LISTEN_AGAIN_MS);
+        drbd_on_listen_delayed(obj->core, text);
+    } else if (ret < 0) {
+        drbd_on_listen_failed(obj->core, text);
+    } else if (!net->listen_wanted) {
+        net->taken_over = false;
+        drbd_on_listen_delayed(obj->core, NULL);
+    }
+}
+
+void drbd_listen_timer(void *opaque)
+{
+    DrbdObject *obj = opaque;
+
+    if (obj->net.listener >= 0) {
+        drbd_listener_watch(obj, true);
+        return;
+    }
+    drbd_net_enter(obj);
+    if (obj->net.listen_wanted && obj->net.listener < 0) {
+        drbd_net_listen(obj);
+    }
+    drbd_net_leave(obj);
 }
 
 void drbd_net_unlisten(DrbdObject *obj)
@@ -104,7 +155,8 @@ void drbd_net_unlisten(DrbdObject *obj)
         return;
     }
     drbd_net_unlock(obj);
-    aio_set_fd_handler(obj->ctx, fd, NULL, NULL, NULL, NULL, NULL);
+    timer_del(&obj->net.listen_timer);
+    drbd_listener_watch(obj, false);
     close(fd);
     obj->net.listener = -1;
     drbd_count_descriptor(obj, -1);

@@ -15,6 +15,9 @@
  * permission; nobody tells us then.  So the outermost main loop looks, when it
  * is over, whether the node became inactive, and attaches the disk again if it
  * did not.  Requests that come before that wait.
+ *
+ * A Primary is handed over with its disk, and only with one that is UpToDate:
+ * what the guest has on the peer's disk alone nobody would know of elsewhere.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -22,21 +25,55 @@
 #include "drbd-int.h"
 #include "trace.h"
 
+/* The first node of a Primary whose disk the guest cannot be started on. */
+static BDRVDrbdState *drbd_without_good_disk(DrbdObject *obj)
+{
+    DrbdResourceStatus resource;
+    DrbdVolumeStatus volume;
+
+    QEMU_LOCK_GUARD(&obj->lock);
+    drbd_resource_status(obj->core, &resource);
+    if (resource.role != DRBD_ROLE_PRIMARY) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        BDRVDrbdState *s = obj->nodes[i];
+
+        if (s && !qatomic_read(&s->inactive)) {
+            drbd_volume_status(obj->core, i, &volume);
+            if (strcmp(volume.disk, "UpToDate")) {
+                return s;
+            }
+        }
+    }
+    return NULL;
+}
+
 int GRAPH_RDLOCK drbd_inactivate(BlockDriverState *bs)
 {
     BDRVDrbdState *s = bs->opaque;
+    BDRVDrbdState *bad;
     bool primary;
 
     GLOBAL_STATE_CODE();
     /* A create-md that is pending writes to the children without an attach. */
     drbd_disk_settle(s->obj);
+    bad = drbd_without_good_disk(s->obj);
+    if (bad) {
+        drbd_warn(s->obj, s, "Node '%s' is not made inactive: the resource is "
+                  "Primary, and the disk of node '%s' is not UpToDate; whoever "
+                  "activates it elsewhere would start the guest on that disk. "
+                  "Attach it, and let it be resynced first", s->node_name,
+                  bad->node_name);
+        return -EIO;
+    }
     if (!drbd_disk_needed(s)) {
         return 0;
     }
     primary = drbd_is_primary(s->obj);
     trace_drbd_inactivate(bs, primary);
     /* The permissions must survive the detach: see drbd_disk_changed(). */
-    s->was_primary = primary;
+    qatomic_set(&s->was_primary, primary);
     qatomic_set(&s->inactive, true);
     if (!drbd_disk_leave(s, true)) {
         qatomic_set(&s->inactive, false);
@@ -48,6 +85,22 @@ int GRAPH_RDLOCK drbd_inactivate(BlockDriverState *bs)
     return 0;
 }
 
+/*
+ * The role is the resource's: with it from one of the inactive nodes the others
+ * follow, in whatever order they are activated.  With the lock held.
+ */
+static bool drbd_was_primary(DrbdObject *obj)
+{
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        BDRVDrbdState *s = obj->nodes[i];
+
+        if (s && qatomic_read(&s->inactive) && qatomic_read(&s->was_primary)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
                                                        Error **errp)
 {
@@ -55,14 +108,16 @@ static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
     DrbdWait wait = { 0 };
     DrbdDiskConfig config;
     uint64_t operation;
+    bool primary;
 
-    trace_drbd_activate(s->bs, s->was_primary);
     if (!drbd_disk_config(s, &config, errp)) {
         return false;
     }
 
     drbd_lock(obj);
-    operation = drbd_on_activate(obj->core, s->volume, &config, s->was_primary,
+    primary = drbd_was_primary(obj);
+    trace_drbd_activate(s->bs, primary);
+    operation = drbd_on_activate(obj->core, s->volume, &config, primary,
                                  wait.error);
     if (operation) {
         drbd_unlock_and_co_wait(obj, &wait, operation);
@@ -72,6 +127,9 @@ static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
     if (!wait.success) {
         error_setg(errp, "%s", wait.error);
         return false;
+    }
+    WITH_QEMU_LOCK_GUARD(&obj->lock) {
+        obj->net.taken_over = true;
     }
     qatomic_set(&s->inactive, false);
     return true;
@@ -105,6 +163,7 @@ static void coroutine_fn drbd_reactivate_entry(void *opaque)
             qemu_bh_schedule(s->reactivate_bh);
         }
     }
+    qatomic_set(&s->reactivating, false);
     drbd_wake_inactive(s);
     bdrv_dec_in_flight(s->bs);
 }
@@ -122,6 +181,7 @@ void drbd_reactivate_bh(void *opaque)
         return;
     }
     bdrv_inc_in_flight(s->bs);
+    qatomic_set(&s->reactivating, true);
     qemu_coroutine_enter(qemu_coroutine_create(drbd_reactivate_entry, s));
 }
 
@@ -132,8 +192,12 @@ int coroutine_fn drbd_co_wait_active(BDRVDrbdState *s)
         return -EIO;
     }
     WITH_QEMU_LOCK_GUARD(&s->activate_lock) {
-        /* Who drains the node must not wait for what waits for the main loop. */
-        if (qatomic_read(&s->inactive) && !qatomic_read(&s->drained)) {
+        /*
+         * Who drains the node must not wait for what waits for the main loop.
+         * What is under way there is counted as in flight.
+         */
+        if (qatomic_read(&s->inactive) && (!qatomic_read(&s->drained) ||
+                                           qatomic_read(&s->reactivating))) {
             qemu_co_queue_wait(&s->activate_queue, &s->activate_lock);
         }
     }

@@ -163,8 +163,10 @@ bool drbd_net_configure(DrbdObject *obj, Error **errp)
     drbd_unlock(obj);
     if (!ok) {
         error_setg(errp, "%s", error);
+        return false;
     }
-    return ok;
+    drbd_sockets_limit(obj, config.ko_count * config.timeout * 100);
+    return true;
 }
 
 /* After a change by the user; @old comes back if it cannot be. */

@@ -223,6 +223,8 @@ void drbd_net_start(DrbdObject *obj)
     }
     aio_timer_init(obj->ctx, &obj->net.timer, QEMU_CLOCK_REALTIME, SCALE_MS,
                    drbd_net_timer, obj);
+    aio_timer_init(obj->ctx, &obj->net.listen_timer, QEMU_CLOCK_REALTIME,
+                   SCALE_MS, drbd_listen_timer, obj);
     drbd_lock(obj);
     obj->net.bh = aio_bh_new(obj->ctx, drbd_net_bh, obj);
     obj->net.running = true;
@@ -243,6 +245,7 @@ static void drbd_net_stop_bh(void *opaque)
     obj->net.bh = NULL;
     drbd_unlock(obj);
     timer_del(&obj->net.timer);
+    timer_del(&obj->net.listen_timer);
     drbd_address_forget(&obj->net.local);
     drbd_address_forget(&obj->net.peer);
 }

@@ -121,10 +121,14 @@ typedef struct DrbdNet {
     QEMUTimer timer;                /* ctx */
     DrbdSocket sockets[DRBD_MAX_SOCKETS];
     int listener;                   /* ctx; -1: none */
-    bool listen_wanted;             /* ctx; the address is not known yet */
+    bool listen_wanted;             /* ctx; the address is not known, or not free yet */
+    bool taken_over;                /* lock; a process before this one may have
+                                       the address still */
+    QEMUTimer listen_timer;         /* ctx */
     DrbdAddress local, peer;
     DrbdSend send;                  /* ctx; what is being sent */
     QemuMutex fd_lock;              /* who shuts a socket down holds it */
+    unsigned unheard_ms;            /* fd_lock; of what is sent; 0: TCP's own */
     unsigned busy;                  /* atomic; sockets and listeners that exist */
 
     DrbdNetOptions options;
@@ -167,6 +171,8 @@ void drbd_net_actions(DrbdObject *obj);
 /* All with the lock held, which they let go for a while. */
 void drbd_net_listen(DrbdObject *obj);
 void drbd_net_unlisten(DrbdObject *obj);
+/* In ctx, without the lock: what had to wait is tried again. */
+void drbd_listen_timer(void *opaque);
 void drbd_net_dial(DrbdObject *obj, unsigned socket, unsigned timeout_ms);
 
 /* --------------------------------------------------------- drbd-socket.c */
@@ -180,6 +186,8 @@ void drbd_socket_start(DrbdSocket *sock, int fd, DrbdSocketState state);
 /* Closes the descriptor; the core is not told. */
 void drbd_socket_stop(DrbdSocket *sock);
 void drbd_count_descriptor(DrbdObject *obj, int change);
+/* Any thread: how long what is sent may stay unacknowledged by TCP; 0: its own. */
+void drbd_sockets_limit(DrbdObject *obj, unsigned ms);
 /* What the socket is to be watched for follows its state; ctx. */
 void drbd_socket_watch(DrbdSocket *sock);
 /* Any thread: ends all connections as if the network had. */

@@ -159,7 +159,7 @@ void drbd_object_forget_primary(DrbdObject *obj)
     for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
         if (obj->nodes[i]) {
             obj->nodes[i]->primary = false;
-            obj->nodes[i]->was_primary = false;
+            qatomic_set(&obj->nodes[i]->was_primary, false);
         }
     }
 }

@@ -80,6 +80,25 @@ void drbd_payload_destroy(DrbdPayloadPool *pool)
     qemu_mutex_destroy(&pool->lock);
 }
 
+/* A new one while there is room for it; NULL if somebody has to wait. */
+static void *payload_take(DrbdPayloadPool *pool, unsigned class)
+{
+    void *buffer = payload_take_free(pool, class);
+
+    if (!buffer && payload_make_room(pool, payload_sizes[class])) {
+        buffer = qemu_memalign(DRBD_PAYLOAD_ALIGN, payload_sizes[class]);
+        pool->bytes += payload_sizes[class];
+    }
+    return buffer;
+}
+
+void *drbd_payload_try(DrbdPayloadPool *pool, size_t bytes)
+{
+    QEMU_LOCK_GUARD(&pool->lock);
+    return qemu_co_queue_empty(&pool->waiters)
+        ? payload_take(pool, payload_class(bytes)) : NULL;
+}
+
 void *coroutine_fn drbd_payload_get(DrbdPayloadPool *pool, size_t bytes)
 {
     unsigned class = payload_class(bytes);
@@ -91,12 +110,7 @@ void *coroutine_fn drbd_payload_get(DrbdPayloadPool *pool, size_t bytes)
     if (!qemu_co_queue_empty(&pool->waiters)) {
         qemu_co_queue_wait(&pool->waiters, &pool->lock);
     }
-    while (!(buffer = payload_take_free(pool, class))) {
-        if (payload_make_room(pool, payload_sizes[class])) {
-            buffer = qemu_memalign(DRBD_PAYLOAD_ALIGN, payload_sizes[class]);
-            pool->bytes += payload_sizes[class];
-            break;
-        }
+    while (!(buffer = payload_take(pool, class))) {
         qemu_co_queue_wait_flags(&pool->waiters, &pool->lock,
                                  CO_QUEUE_WAIT_FRONT);
     }

@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
 #include "qemu/sockets.h"
+#include <netinet/tcp.h>
 #include "drbd-int.h"
 #include "trace.h"
 
@@ -57,11 +58,37 @@ int drbd_bound_socket(const DrbdAddress *address, bool any_port,
     return fd;
 }
 
+/*
+ * One stream of the two may die alone (a firewall that forgot it), while pings
+ * are answered on the other.  What the core has sent and waits for without a
+ * time limit, as the answers of a source whose disk may be slow, would never
+ * come.  TCP knows that nothing arrives; it is to say so after ko-count x timeout
+ * and not after a quarter of an hour.
+ */
+static void drbd_socket_limit(int fd, unsigned ms)
+{
+#ifdef TCP_USER_TIMEOUT
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+#endif
+}
+
+void drbd_sockets_limit(DrbdObject *obj, unsigned ms)
+{
+    QEMU_LOCK_GUARD(&obj->net.fd_lock);
+    obj->net.unheard_ms = ms;
+    for (unsigned i = 0; i < DRBD_MAX_SOCKETS; i++) {
+        if (obj->net.sockets[i].fd >= 0) {
+            drbd_socket_limit(obj->net.sockets[i].fd, ms);
+        }
+    }
+}
+
 void drbd_socket_start(DrbdSocket *sock, int fd, DrbdSocketState state)
 {
     socket_set_nodelay(fd);
     WITH_QEMU_LOCK_GUARD(&sock->obj->net.fd_lock) {
         sock->fd = fd;
+        drbd_socket_limit(fd, sock->obj->net.unheard_ms);
     }
     sock->state = state;
     sock->full = false;

@@ -393,6 +393,11 @@ Options swarm(uint64_t seed, unsigned kinds, uint64_t requests) {
     for (const auto& row : kWorlds)
         if (kinds & row.kind)
             row.world(o, r);
+    // A resync never ends where what it asks for first is on the line for longer than the
+    // peer may owe an answer (OPERATIONS.md, `ko-count`).
+    const Time first = (1 << 20) / o.link.window * 2 * (o.link.latency + o.link.jitter);
+    while (user_timeout(o) < 2 * first && o.ko_count < 200)
+        o.ko_count++;
     return o;
 }
 

@@ -3,6 +3,7 @@
 #include "link.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/assert.h"
 
@@ -97,14 +98,34 @@ void Network::arrive(End end) {
         Segment segment = std::move(half->under_way.front());
         half->under_way.pop_front();
         half->bytes_under_way -= segment.bytes.size();
-        if (half->deaf)
+        if (half->deaf) {
+            if (segment.kind == Segment::Data)
+                is_unheard(end);
             continue;
+        }
         news = true;
         arrive_one(end, *half, std::move(segment));
     }
     if (news && !half->closed && !half->vanished && !half->incoming)
         hosts_[half->host].user->on_readable(end);
     forget_if_over(end);
+}
+
+void Network::is_unheard(End end) {
+    Half& half = *find(end);
+    if (std::exchange(half.unheard, true))
+        return;
+    const Time user_timeout = hosts_[find(other(end))->host].user_timeout;
+    queue_.after(user_timeout != 0 ? user_timeout : 15 * 60 * kSecond, [this, end] {
+        Half* sender = find(other(end));
+        if (!sender || sender->closed || sender->vanished || sender->fin || sender->reset)
+            return;
+        sender->reset = true;
+        sender->arrived.clear();
+        sender->bytes_arrived = sender->first_consumed = 0;
+        if (!sender->incoming)
+            hosts_[sender->host].user->on_readable(other(end));
+    });
 }
 
 void Network::arrive_one(End end, Half& half, Segment segment) {

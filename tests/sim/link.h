@@ -80,7 +80,9 @@ class Network {
     bool is_partitioned() const { return partitioned_; }
     void stall(End end, Time until);              // nothing comes in here until then
     void cut(End end, bool reset, bool both_ways); // an end of the stream, after some of what is under way
-    void silence(End end);                        // what is sent here goes nowhere
+    void silence(End end);                        // what is sent here goes nowhere; TCP tells the sender, see below
+    // How long TCP tries to bring something to the other host; 0: its own quarter of an hour.
+    void set_user_timeout(int host, Time time) { hosts_[host].user_timeout = time; }
     void corrupt_next(int host) { corrupts_[host] = has_corrupted_ = true; }  // a bit of the next large piece that it sends
     bool has_corrupted() const { return has_corrupted_; }
     std::vector<End> live_ends() const;
@@ -98,7 +100,7 @@ class Network {
         bool closed = false, vanished = false;  // by its process; by a loss of power
         bool incoming = false;                  // accepted by the host, not by the process
         bool fin = false, reset = false;
-        bool deaf = false;
+        bool deaf = false, unheard = false;     // and something was sent to it
         bool wants_room = false;
         std::deque<Segment> under_way, arrived;
         size_t bytes_under_way = 0, bytes_arrived = 0, first_consumed = 0;
@@ -110,12 +112,14 @@ class Network {
     struct Host {
         LinkUser* user = nullptr;
         bool listening = false, powered = true;
+        Time user_timeout = 0;
     };
 
     Half* find(End end) const;
     static End other(End end) { return end ^ 1; }
     void queue_segment(End to, WireBytes bytes, Segment::Kind kind);
     void arrive(End end);
+    void is_unheard(End end);
     void arrive_one(End end, Half& half, Segment segment);
     void syn_arrives(int from, uint64_t cookie, Time deadline);
     Time transit() { return times_.latency + random_.below(times_.jitter + 1); }

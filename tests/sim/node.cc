@@ -57,6 +57,7 @@ void Node::start() {
     for (unsigned v = 0; v < o.volumes; v++)
         drbd_volume_open(core_, v, error);
     const DrbdNetConfig net = net_config(settings());
+    world_.net().set_user_timeout(host_, user_timeout(settings()));
     if (!drbd_on_net_config(core_, &net, error))
         world_.complain(std::string("net config refused: ") + error);
     world_.on_process_started(*this);

@@ -91,6 +91,8 @@ bool Node::configure(const Settings& wanted) {
     char error[DRBD_ERROR_SIZE] = "";
     const DrbdNetConfig net = net_config(wanted);
     const bool taken = !core_ || drbd_on_net_config(core_now(), &net, error);
+    if (taken)
+        world_.net().set_user_timeout(host_, user_timeout(wanted));
     world_.trace().text(host_, "options", (text_of(wanted) + (taken ? "" : std::string(" refused: ") + error)).c_str());
     if (core_)
         world_.on_configured(*this, wanted, stand_alone, taken, error);

@@ -36,6 +36,9 @@ constexpr unsigned peers_policy(unsigned policy) { return policy == 5 ? 6 : poli
 
 constexpr Time kNoLimit = UINT64_MAX;
 
+// Until TCP gives up what it cannot bring to the peer (the shim sets TCP_USER_TIMEOUT); 0: its own.
+inline Time user_timeout(const Settings& s) { return Time{s.ko_count} * s.timeout * 100 * kMillisecond; }
+
 // How long a guest's request may take: whoever does not answer is dropped after
 // ko-count timeouts; then there may be a generation to write, and slow disks on the way.
 inline Time request_limit(const Settings& s) {

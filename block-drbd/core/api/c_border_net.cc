@@ -44,6 +44,10 @@ bool drbd_next_net_action(DrbdResource* resource, DrbdNetAction* action) {
     return resource->connection().next_action(*action);
 }
 
+void drbd_on_listen_delayed(DrbdResource* resource, const char* text) {
+    resource->connection().on_listen_delayed(text ? text : "");
+}
+
 void drbd_on_listen_failed(DrbdResource* resource, const char* text) {
     resource->connection().on_listen_failed(text);
     resource->settle();

@@ -144,7 +144,8 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
         wanted.disk = DiskState::Outdated;
     peer_outdates_itself_ = outdates_itself_ = false;
     if (state_.disk == DiskState::Negotiating) {
-        const bool known = state_.role != Role::Primary || same_generation(exposed_uuid_, disk_.uuids.current);
+        const bool known = state_.role != Role::Primary ||
+                           (!peer_has_newer_ && same_generation(exposed_uuid_, disk_.uuids.current));
         wanted.disk = known ? intended_disk_ : DiskState::Failed;
         // Alone after all: the peer's disk may be of this generation, as after an attach without a peer.
         io_.want_generation(state_.role == Role::Primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared));
@@ -475,8 +476,10 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         (decided || announced.disk < DiskState::Negotiating))
         next.disk = intended_disk_;
 
-    if (decided)
+    if (decided) {
         take_decision();
+        peer_has_newer_ = false;  // what it has came into it
+    }
     const bool establishes = before.connection < ConnectionState::Connected && next.connection >= ConnectionState::Connected;
     const StateVerdict verdict = change_state(establishes ? ChangeKind::Soft : ChangeKind::Hard, next,
                                               decided ? decision_.reason : "the peer's state", 0);  // 9

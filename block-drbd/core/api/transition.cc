@@ -329,9 +329,11 @@ void Volume::on_time(uint64_t now_ms) {
                     "volume %u: the guest waits for the resync, and the peer has not answered it within ko-count x timeout "
                     "(see there whether its disk hangs)",
                     number_);
-    if (io_.in_handover() && now_ms >= handover_deadline_ms())
+    if (io_.in_handover() && now_ms >= handover_deadline_ms()) {
+        peer_has_newer_ = true;  // what completes now is there alone, and nothing says so
         end_handover(0, "the peer went on without this node's disk and made no new data generation within timeout: if "
                         "both hosts lose power now, writes that only the peer has could be lost");
+    }
     if (resync_.is_running() && now_ms >= last_progress_ms_ + kProgressEveryMs) {
         last_progress_ms_ = now_ms;
         notify_resync(DRBD_RESYNC_PROGRESS, "");

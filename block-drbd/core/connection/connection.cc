@@ -57,7 +57,7 @@ void Connection::connect(bool discard_my_data) {
     DRBD_ASSERT(configured_ && step_ == Step::StandAlone);
     discard_my_data_ = discard_my_data;
     loss_ = {};
-    reason_[0] = dial_error_[0] = 0;
+    reason_[0] = dial_error_[0] = listen_error_[0] = 0;
     step_ = Step::Waiting;
     retry_ms_ = 0;
     link_.set_protocol(static_cast<wire::ReplicationProtocol>(config_.protocol));
@@ -225,6 +225,8 @@ void Connection::on_listen_failed(const char* text) {
          "another, then connect", resource_name_, text);
 }
 
+void Connection::on_listen_delayed(const char* text) { std::snprintf(listen_error_, sizeof listen_error_, "%s", text); }
+
 void Connection::on_dialled(unsigned number, const char* error) {
     if (sockets_[number].use != SocketUse::Dialling)
         return;
@@ -324,7 +326,9 @@ void Connection::fill_status(DrbdConnectionStatus& status) const {
     status.configured = configured_;
     status.state = name_of(phase());
     std::snprintf(status.reason, sizeof status.reason, "%s", reason_);
-    if (step_ == Step::Establishing && dial_error_[0] != '\0')
+    if (step_ == Step::Establishing && listen_error_[0] != '\0')
+        std::snprintf(status.reason, sizeof status.reason, "the peer cannot come yet: %.200s", listen_error_);
+    else if (step_ == Step::Establishing && dial_error_[0] != '\0')
         std::snprintf(status.reason, sizeof status.reason, "%.100s%sthe peer is not reached: %.100s", reason_,
                       reason_[0] != '\0' ? "; since then " : "", dial_error_);
     const bool found = step_ == Step::Handshaking || step_ == Step::Up;

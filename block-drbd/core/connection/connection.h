@@ -127,6 +127,8 @@ class Connection {
     bool next_action(DrbdNetAction& action);
     bool has_action() const { return sockets_.has_action(); }
     void on_listen_failed(const char* text);
+    // Empty: the peer can come.  Only what is told changes.
+    void on_listen_delayed(const char* text);
     void on_dialled(unsigned socket, const char* error);
     int on_accepted();
     void on_closed(unsigned socket) { sockets_.on_closed(socket); }
@@ -201,6 +203,7 @@ class Connection {
     Step step_ = Step::StandAlone;
     char reason_[DRBD_ERROR_SIZE] = "";
     char dial_error_[DRBD_ERROR_SIZE] = "";  // of the last dial, empty if it worked
+    char listen_error_[DRBD_ERROR_SIZE] = "";  // why the peer cannot come yet
     bool discard_my_data_ = false;
     uint64_t retry_ms_ = 0;      // Waiting: not before
     uint64_t step_ends_ms_ = 0;  // Handshaking, and Up until the peer's P_PROTOCOL
