@@ -116,6 +116,7 @@ static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
 
     drbd_lock(obj);
     primary = drbd_was_primary(obj);
+    obj->net.taken_over = true; /* the attach is what connects */
     trace_drbd_activate(s->bs, primary);
     operation = drbd_on_activate(obj->core, s->volume, &config, primary,
                                  wait.error);
@@ -127,9 +128,6 @@ static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
     if (!wait.success) {
         error_setg(errp, "%s", wait.error);
         return false;
-    }
-    WITH_QEMU_LOCK_GUARD(&obj->lock) {
-        obj->net.taken_over = true;
     }
     qatomic_set(&s->inactive, false);
     return true;

@@ -56,6 +56,7 @@ def test_the_peer_has_become_primary_meanwhile(two):
         set_active(pair.a, True)
     assert pair.a.status()["role"] == "secondary"
     pair.b.demote()
+    pair.a.wait(lambda: pair.a.peer()["peer-role"] == "Secondary", "the peer's demotion")
     set_active(pair.a, True)
     pair.a.wait_synced()
     assert pair.a.status()["role"] == "primary"

@@ -327,8 +327,9 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);
     if (diskless) {
-        // A disk that the peer is giving up may have missed what was written here last.
-        if ((state_.role == Role::Primary || is_connected()) && state_.peer_disk != DiskState::Failed) {
+        // A disk that the peer is giving up may have missed what was written here last; one that is Inconsistent
+        // no guest has seen.
+        if ((state_.role == Role::Primary || is_connected()) && state_.peer_disk != DiskState::Failed && !told.inconsistent) {
             peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);
             expose_peers_data();
         }

@@ -329,6 +329,10 @@ void Volume::disk_is_gone(const char* reason) {
     const bool never_came = state_.disk == DiskState::Attaching;
     State wanted = state_;
     wanted.disk = DiskState::Diskless;
+    // Closed or handed over, no guest here has the volume: the peer must not take it for one whose guest goes on
+    // by its disk, and begin a generation, which whoever has this disk next would not know.
+    if (orderly && (operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate))
+        wanted.role = Role::Secondary;
     change_state(ChangeKind::Hard, wanted, why, operation_.number);
     disk_.release();
     primary_recorded_ = false;
