@@ -197,7 +197,7 @@ void Volume::operation_succeeded() {
         // A Primary's guest has seen what it has seen, on the peer's disk.
         if (state_.role != Role::Primary) {
             exposed_uuid_ = 0;
-            exposed_elsewhere_ = peer_has_newer_ = false;
+            exposed_elsewhere_ = peer_has_newer_ = lacks_received_ = false;
         }
         end_operation({});
         return;
@@ -253,7 +253,7 @@ void Volume::attach_succeeded() {
     const bool announce = is_connected() || policy_.handshake_under_way;
     // The attach was allowed because the peer served the guest (attach.h, Terms): it has left.
     if (primary && !announce &&
-        (other_seen || peer_has_newer_ || attach_.disk_state() != DiskState::UpToDate)) {
+        (other_seen || peer_has_newer_ || lacks_received_ || attach_.disk_state() != DiskState::UpToDate)) {
         operation_failed(Error::of(ErrorCode::Refused,
                                    "the peer, whose disk the guest used, was lost meanwhile, and the disk is not what "
                                    "the guest has seen last: connect to the peer, then attach"));
@@ -272,8 +272,11 @@ void Volume::attach_succeeded() {
     if ((other_seen || peer_has_newer_) && intended_disk_ > DiskState::Outdated) {
         intended_disk_ = DiskState::Outdated;
         why = "the peer went on without this disk: it has newer data";
+    } else if (lacks_received_ && intended_disk_ > DiskState::Outdated) {
+        intended_disk_ = DiskState::Outdated;
+        why = "the disk failed with writes of the peer that this node had received, and the peer was gone: it has newer data";
     }
-    exposed_elsewhere_ = peer_has_newer_ = false;
+    exposed_elsewhere_ = peer_has_newer_ = lacks_received_ = false;
     wanted.disk = intended_disk_;
     if (announce) {
         wanted.disk = DiskState::Negotiating;  // spec 4.6

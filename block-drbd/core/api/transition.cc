@@ -6,6 +6,7 @@
 // lost meanwhile the activity goes on, because memory has changed already, and
 // the state is what the disk says.
 #include <algorithm>
+#include <utility>
 
 #include "core/api/volume.h"
 #include "core/generation/update.h"
@@ -137,6 +138,8 @@ void Volume::transition_is_done() {
     case Transition::FinishTarget:
         // A write that failed meanwhile is missing here, whatever the superblock says.
         failed_blocks_ = disk_.bitmap.count();
+        if (std::exchange(peer_may_lack_, false))
+            bits_due_ |= resync_.on_peer_disk_lost();
         if (same_link && (state_.connection == SyncTarget || state_.connection == PausedSyncT)) {
             finish_as_target();
         } else {
@@ -150,6 +153,17 @@ void Volume::transition_is_done() {
         assertion_failed("transition", __FILE__, __LINE__);
     }
     start_next_transition();
+}
+
+// What the peer may have lost of an earlier resync from here is marked again.  A copy that is just being called good has it:
+// those bits are no blocks that it lacks, and come after that.
+void Volume::resync_link_lost() {
+    if (transition_ != Transition::FinishTarget && next_transition_ != Transition::FinishTarget) {
+        bits_due_ |= resync_.on_link_lost() && is_attached();
+        return;
+    }
+    resync_.abort();
+    peer_may_lack_ = true;
 }
 
 void Volume::explain_resync(const char* reason) {

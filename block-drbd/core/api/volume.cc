@@ -306,7 +306,7 @@ void Volume::forget_writes() {
     superblock_due_ = superblock_out_ = generation_new_ = generation_out_ = false;
     bits_due_ = bits_out_ = false;
     transition_ = next_transition_ = Transition::None;
-    transition_queued_ = waits_for_ping_ = false;
+    transition_queued_ = waits_for_ping_ = peer_may_lack_ = false;
     if (bits_wanted_) {
         bits_wanted_ = false;
         owner_.peer_io().disk_lost(number_);

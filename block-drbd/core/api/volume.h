@@ -153,7 +153,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // before a handshake are the state of every volume.
     void set_phase(ConnectionState phase, const char* reason);
     void link_up();
-    void resync_link_lost() { bits_due_ |= resync_.on_link_lost() && is_attached(); }
+    void resync_link_lost();
     void link_lost(ConnectionState how, const char* reason);
     void prepare_end(const EndTerms& terms);
     DiskState peer_disk_at_end() const;
@@ -361,6 +361,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
     uint64_t handover_since_ms_ = 0;
     bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
+    bool lacks_received_ = false;     // the disk went with writes of a peer that was gone already, and may count on them
     bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     uint64_t negotiating_since_ms_ = 0, sync_uuid_since_ms_ = 0;
@@ -376,6 +377,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool transition_queued_ = false;   // its activity has not begun
     uint64_t transition_of_ = 0;       // Link::times_up() when it began
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
+    bool peer_may_lack_ = false;       // bits of that are to be set when a FinishTarget is done
     bool target_may_be_done_ = false;  // source: the target may call its data good
     bool resync_lacks_space_ = false;  // target: told once
     bool nothing_was_left_ = false;    // because nothing was left to do at some time

@@ -41,7 +41,7 @@ constexpr Step kDiskSteps[] = {
     {"Attaching", " Diskless Failed Negotiating Inconsistent Outdated UpToDate "},
     {"Failed", " Diskless "},
     {"Negotiating", " Failed Diskless Inconsistent Outdated UpToDate "},
-    {"Inconsistent", " Failed Diskless UpToDate "},
+    {"Inconsistent", " Failed Diskless UpToDate Outdated "},  // the next resync begins when the end of one is recorded
     {"Outdated", " Failed Diskless Inconsistent UpToDate "},
     {"UpToDate", " Failed Diskless Inconsistent Outdated "},
 };
