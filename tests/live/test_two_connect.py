@@ -254,6 +254,33 @@ def test_a_volume_is_closed_in_its_resync(two):
     pair.settle_equal()
 
 
+def test_a_volume_that_the_peer_has_not(two):
+    """It goes on without a copy there, and does not keep the other one; the peer may get it later."""
+    pair = two(volumes=2).ready()
+    pair.b.quit()
+    pair.a.wait_lost()
+    pair.b.volumes = 1
+    pair.b.start()
+    guests = [pair.a.guest(volume) for volume in range(2)]
+    warning = pair.a.wait_event("DRBD_WARNING", lambda data: "told nothing of volume 1" in data["message"])
+    assert warning["volume"] == 1
+    lost = pair.a.peer()["times-lost"]
+    for at in range(20):
+        for guest in guests:
+            guest.pwrite(pattern(at), at * BLOCK)
+            guest.flush()
+    pair.a.wait_state("Connected", "UpToDate", "UpToDate", volume=0)
+    pair.a.wait_state("Connected", "UpToDate", "Diskless", volume=1)
+    pair.a.demote()
+    pair.a.primary()
+    assert pair.a.peer()["times-lost"] == lost
+    pair.b.quit()
+    pair.b.volumes = 2
+    pair.b.start()
+    pair.a.wait_synced()
+    pair.settle_equal()
+
+
 @pytest.mark.parametrize("options", [{"protocol": "A"}, {"after-sb-0pri": "discard-zero-changes"}])
 def test_wfc_timeout_promotes_nobody_beside_a_peer_that_refuses(two, options):
     """It was met, so it lives, and is Primary."""

@@ -187,6 +187,25 @@ bool DrbdResource::has_peer_io() const {
 
 bool DrbdResource::next_peer_io(DrbdPeerIo& io) { return peer_requests_.next(io, volumes_that_may_work()); }
 
+// Volumes that only this node has are no error (spec 4.1), and must not keep the others, nor their own guest, for
+// ever: where the peer has told of another volume and of this one nothing, it has none.
+bool DrbdResource::go_on_without_volumes() {
+    const Volume* told = nullptr;
+    for (const auto& volume : volumes_) {
+        if (volume && volume->is_connected())
+            told = volume.get();
+        if (volume && volume->in_handshake() && volume->has_heard())
+            return false;
+    }
+    if (!told)
+        return false;
+    for (auto& volume : volumes_)
+        if (volume && volume->in_handshake())
+            if (auto gone_on = volume->go_on_without_peers_volume(told->state().peer); !gone_on)
+                connection_.link().drop(gone_on.error());
+    return true;
+}
+
 // ---- time ----
 
 void DrbdResource::on_time(uint64_t now_ms) {
@@ -204,7 +223,7 @@ void DrbdResource::check_timeouts(uint64_t now_ms) {
     if (!link.is_up())
         return;
     const DrbdNetConfig& config = connection_.config();
-    if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + connection_.timeout_ms())
+    if (handshake_since_ms_ != kNotTimed && now_ms >= handshake_since_ms_ + connection_.timeout_ms() && !go_on_without_volumes())
         link.drop(ConnectionState::NetworkFailure,
                   "volume %d: the peer did not tell the state of its disk within %u.%u s: see there whether it has that "
                   "volume, and whether it is open",
@@ -239,7 +258,7 @@ void DrbdResource::confirm_resync() {
     if (!link.is_up())
         return;
     for (unsigned i = 0; i < nr_volumes_; i++) {
-        if (!volumes_[i] || !volumes_[i]->resync().wants_confirmation() ||
+        if (!volumes_[i] || !volumes_[i]->wants_confirmation() ||
             now_ms() < last_confirmation_ms_ + confirmation_interval_ms(volumes_[i]->resync()))
             continue;
         last_confirmation_ms_ = now_ms();
@@ -270,7 +289,7 @@ uint64_t DrbdResource::deadline_ms() const {
         if (!volume)
             continue;
         deadline = std::min(deadline, volume->next_deadline_ms());
-        if (volume->resync().wants_confirmation())
+        if (volume->wants_confirmation())
             deadline = std::min(deadline, last_confirmation_ms_ + confirmation_interval_ms(volume->resync()));
         if (volume->is_drained() && volume->io().in_flight() > 0)
             deadline = drain_since_ms_ == kNotTimed

@@ -122,7 +122,7 @@ void Volume::send_state_of(const State& state) {
 // generation that a Primary needs from here on is made by that change.
 void Volume::link_lost(ConnectionState how, const char* reason) {
     policy_.handshake_under_way = false;
-    peer_.has_sizes = peer_.has_generations = false;
+    peer_.has_sizes = peer_.has_generations = peer_.is_absent = false;
     held_state_.reset();
     consider_resync_ = false;
     const bool spared = waits_to_invalidate();
@@ -224,6 +224,7 @@ Result<void> Volume::on_sizes(const wire::Frame& frame) {
         return sizes.error();
     peer_.sizes = sizes.value();
     peer_.has_sizes = true;
+    peer_.is_absent = false;
     io_.set_peer_bio_max(peer_.sizes.max_bio_size);
     const Sector before = size_;
     if (auto agreed = agree_on_size(); !agreed)
@@ -381,6 +382,17 @@ Result<void> Volume::on_state(const wire::Frame& frame) {
         return {};
     }
     return apply_peer_state(announced.value());
+}
+
+Result<void> Volume::go_on_without_peers_volume(Role peer_role) {
+    owner_.notices().warning(static_cast<int>(number_), "the peer has told nothing of volume %u: it goes on without a copy there, "
+                             "until the peer has that volume, and has it open", number_);
+    peer_.is_absent = true;
+    State announced;
+    announced.connection = ConnectionState::WFReportParams;
+    announced.role = peer_role;
+    announced.disk = DiskState::Diskless;
+    return apply_peer_state(announced);
 }
 
 // A disk that the peer attaches is compared with what is on the disk here: by the

@@ -186,7 +186,7 @@ void Volume::operation_succeeded() {
         return;
     case OperationKind::Leave:
     case OperationKind::Inactivate:
-        if (io_.at_image() != 0) {
+        if (is_in_the_way()) {  // it came meanwhile; nothing of the volume may be left behind
             operation_.phase = OperationPhase::WaitRequests;
             return;
         }

@@ -151,6 +151,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
 
     // connection_events.cc
     uint64_t deadline_ms() const;
+    bool go_on_without_volumes();
     void check_timeouts(uint64_t now_ms);
     uint32_t volumes_that_may_work() const;
     void confirm_resync();

@@ -133,7 +133,7 @@ uint64_t DrbdResource::role_deadline_ms() const {
 void DrbdResource::ask_next_volume() {
     if (asked_.question != Question::None)
         return;  // another question first; its end leads back here
-    while (change_.volume < nr_volumes_ && !volumes_[change_.volume])
+    while (change_.volume < nr_volumes_ && (!volumes_[change_.volume] || volumes_[change_.volume]->peer_lacks_volume()))
         change_.volume++;
     if (change_.volume == nr_volumes_) {
         // Its disk may have come, or gone, before its last answer.

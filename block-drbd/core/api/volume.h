@@ -114,6 +114,7 @@ struct EndTerms {
 // What the peer has told of its disk on this connection.
 struct PeerDisk {
     bool has_sizes = false, has_generations = false;
+    bool is_absent = false;  // it has no such volume, as far as is known
     wire::Sizes sizes;
     wire::GenerationReport generations;
 };
@@ -167,6 +168,11 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // A write of the peer may not reach the image yet.
     bool holds_peer_writes() const { return transition_ == Transition::BecomeTarget; }
     bool in_handshake() const { return policy_.handshake_under_way; }
+    // Anything of the peer's volume since the link is up.
+    bool has_heard() const { return peer_.has_sizes || peer_.has_generations; }
+    bool peer_lacks_volume() const { return peer_.is_absent; }
+    // It has no such volume: as one without a disk, until it opens it and says so.
+    Result<void> go_on_without_peers_volume(Role peer_role);
     bool is_connected() const { return state_.connection >= ConnectionState::Connected; }
     bool has_transition() const { return transition_ != Transition::None || next_transition_ != Transition::None; }
 
@@ -181,6 +187,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void ping_answered();
 
     Resync& resync() { return resync_; }
+    // Of a disk that is being left nothing more is asked for.
+    bool wants_confirmation() const { return resync_.wants_confirmation() && !leaving_; }
     void on_time(uint64_t now_ms);
     uint64_t next_deadline_ms() const;
     // The end of an event: goes on with whatever it has made possible.

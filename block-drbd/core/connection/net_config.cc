@@ -107,6 +107,14 @@ Error differs(const char* option, const char* own, const char* peer) {
                      own, peer);
 }
 
+// discard-local of one node is discard-remote of the other, and the peer's stands here as seen from this node.
+Error policy_differs(const char* option, AfterSplitBrain own, AfterSplitBrain peer) {
+    if ((own == DiscardLocal && peer == DiscardRemote) || (own == DiscardRemote && peer == DiscardLocal))
+        return Error::of(ErrorCode::Incompatible, "%s: %s on both nodes: they would not agree on whose data goes; configure %s on the "
+                         "other one, then connect", option, name_of(own), name_of(peer));
+    return differs(option, name_of(own), name_of(peer));
+}
+
 const char* letter(wire::ReplicationProtocol protocol) {
     static constexpr const char* kLetters[] = {"A", "B", "C"};
     return kLetters[static_cast<uint32_t>(protocol) - 1];
@@ -226,7 +234,7 @@ Result<void> compare(const wire::ProtocolParameters& own, const wire::ProtocolPa
         return differs("protocol", letter(own.protocol), letter(peer.protocol));
     for (const PolicyRow& row : kPolicies)
         if (own.*row.parameter != peer.*row.parameter)
-            return differs(row.name, name_of(own.*row.parameter), name_of(peer.*row.parameter));
+            return policy_differs(row.name, own.*row.parameter, peer.*row.parameter);
     if (own.discard_my_data && peer.discard_my_data)
         return Error::of(ErrorCode::Incompatible, "discard-my-data: given on this node and on the peer; connect again "
                          "with it on the one whose changes are to be lost");

@@ -132,13 +132,13 @@ constexpr CompareRule kRules[] = {
      [](const CompareInput& i) {
          return same_generation(i.self.uuids.bitmap, i.peer.uuids.bitmap) && !none(i.self.uuids.bitmap);
      },
-     "both nodes wrote on their own since the same generation"},
+     "both nodes went on alone since the same generation"},
     {100, SplitBrainUnsolvable, UuidRepair::None, RuleNeeds::Nothing,
      [](const CompareInput& i) {  // zero matches zero
          return in_history(i.self.uuids.history[0], i.peer.uuids) ||
                 in_history(i.self.uuids.history[1], i.peer.uuids);
      },
-     "both nodes wrote on their own, and no bitmap counts from a common generation"},
+     "both nodes went on alone, and no bitmap counts from a common generation"},
     {0, Unrelated, UuidRepair::None, RuleNeeds::Nothing, [](const CompareInput&) { return true; },
      "no generation is common to both disks"},
 };

@@ -139,8 +139,8 @@ void solve_split_brain(Decision& d, const Input& in, SyncVerdict verdict) {
     }
     d.call(Handler::SplitBrain);
     refuse(d, in, Refusal::SplitBrain,
-           "split brain: %s (" OWN_AND_PEERS "); both keep their data; connect the node whose "
-           "changes may go with discard-my-data, and the other one without",
+           "split brain: %s (" OWN_AND_PEERS "); connect the node whose changes may go with discard-my-data, "
+           "and the other one without",
            d.rule->text, in.self.uuids.current, in.peer.uuids.current);
 }
 
