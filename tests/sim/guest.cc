@@ -45,10 +45,12 @@ const Disk* Guest::good_data(int host, unsigned volume) const {
 }
 
 void Guest::begin(int host, bool licence) {
-    // Where there is nothing to read a guest does not boot; it is tried again.
+    // Where there is nothing to read a guest does not boot; it is tried again.  Nor does it while what the guest before
+    // wrote is on its way to the peer's disk, on which this one would live: nobody can tell yet what it will find.
     licence &= !owes_check_[host];
+    const bool on_its_way = world_.node(host).connection_status().unacknowledged != 0;
     for (unsigned v = 0; v < histories_.size(); v++)
-        if (!good_data(host, v)) {
+        if (const Disk* good = good_data(host, v); !good || (on_its_way && good != &world_.node(host).disk(v))) {
             owes_check_[host] = !licence;
             return;
         }

@@ -137,6 +137,9 @@ DrbdStep GuestIo::hold_extents(Request& request) {
 DrbdStep GuestIo::launch(Request& request) {
     if (access_.hold) [[unlikely]]
         return hold(request);
+    // The last good copy was lost while it waited: a disk that is Outdated is to stay what it was.
+    if (!access_.image_alone && !access_.peer_reads) [[unlikely]]
+        return finish(request, -EIO);
     if (has_image() && !holds_current(request)) [[unlikely]] {
         request.holds_extents = false;
         return hold_extents(request);
