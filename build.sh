@@ -44,6 +44,11 @@ quietly() {
 }
 
 what=${1:-all}
+if [[ $# -gt 1 && $what != qemu ]]; then
+    echo "build: unknown argument '$2'" >&2
+    usage >&2
+    exit 2
+fi
 case $what in
     all)
         qemu/install-packages tools qemu

@@ -22,6 +22,13 @@ bool drbd_addresses_given(DrbdObject *obj, bool *has, Error **errp)
                    obj->net.local.host ? "peer" : "local");
         return false;
     }
+    if (*has && !strcmp(obj->net.local.host, obj->net.peer.host) &&
+        !strcmp(obj->net.local.port, obj->net.peer.port)) {
+        error_setg(errp, "Properties 'local' and 'peer' are one address, %s:%s; "
+                   "the peer has another one", obj->net.local.host,
+                   obj->net.local.port);
+        return false;
+    }
     return true;
 }
 

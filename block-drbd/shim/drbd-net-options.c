@@ -108,16 +108,23 @@ static bool drbd_find_secret(DrbdNetOptions *options, uint8_t **secret,
 {
     *secret = NULL;
     *bytes = 0;
-    if (!options->config.cram_hmac_alg[0]) {
-        return true;
-    }
     if (!options->secret_id) {
+        if (!options->config.cram_hmac_alg[0]) {
+            return true;
+        }
         error_setg(errp, "Property 'cram-hmac-alg' needs property 'secret', "
                    "the id of a secret object");
         return false;
     }
-    return qcrypto_secret_lookup(options->secret_id, secret, bytes,
-                                 errp) == 0;
+    if (qcrypto_secret_lookup(options->secret_id, secret, bytes, errp) < 0) {
+        return false;
+    }
+    if (!*bytes) {
+        error_setg(errp, "Secret '%s' is empty: anybody knows it",
+                   options->secret_id);
+        return false;
+    }
+    return true;
 }
 
 bool drbd_net_configure(DrbdObject *obj, Error **errp)

@@ -80,7 +80,7 @@ DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
     }
     force = has_force && force;
     if (role == DRBD_RESOURCE_ROLE_SECONDARY && !force &&
-        drbd_held_by_writer(obj, errp)) {
+        drbd_is_primary(obj) && drbd_held_by_writer(obj, errp)) {
         return NULL;
     }
     drbd_lock(obj);

@@ -5,6 +5,7 @@ first sync; what does not fit together is named with both values."""
 import pytest
 
 from blockdrbd import OperationFailed, QmpError
+from blockdrbd.two_nodes import address
 from stack import BLOCK, MIB, pattern
 
 pytestmark = pytest.mark.storage_daemon
@@ -293,6 +294,22 @@ def test_wfc_timeout_promotes_nobody_beside_a_peer_that_refuses(two, options):
     with pytest.raises(QmpError, match="does not become Primary, .* do not come together"):
         pair.b.add_volume(role="primary")
     assert pair.b.status()["role"] == "secondary"
+
+
+def test_what_cannot_be_configured(two):
+    pair = two().create()
+    pair.a.start(nodes=False)
+    same = {**pair.a.resource(), "id": "r1", "peer": address(pair.a.here)}
+    with pytest.raises(QmpError, match="are one address"):
+        pair.a.daemon.object_add(same)
+    pair.a.daemon.object_add({"qom-type": "secret", "id": "nothing", "data": ""})
+    with pytest.raises(QmpError, match="'nothing' is empty"):
+        pair.a.daemon.object_add({**pair.a.resource(), "id": "r1", "secret": "nothing", "cram-hmac-alg": "sha256"})
+    with pytest.raises(QmpError, match="nobody"):
+        pair.a.set("secret", "nobody")
+    pair.a.add_volume()
+    pair.a.export()
+    pair.a.secondary()      # what it is, whoever holds the node open
 
 
 def test_why_a_peer_is_not_reached_is_told(two):

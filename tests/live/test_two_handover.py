@@ -122,3 +122,23 @@ def test_a_child_that_lost_its_flushes_while_inactive(two):
     set_active(pair.a, True)
     pair.a.wait_event("DRBD_WARNING", lambda data: "cache.no-flush=on" in data["message"])
     pair.a.wait_state("Connected", "Diskless", "UpToDate")
+
+
+def test_filters_above_hear_of_a_size(two):
+    """One that was there before the disk has the size that the disk brings."""
+    pair = two().ready()
+    pair.a.demote()
+    pair.a.quit()
+    pair.a.start(nodes=False)
+    pair.a.add_volume(attach=False)
+    pair.a.qmp.raw("object-add", {"qom-type": "throttle-group", "id": "tg"})
+    pair.a.daemon.blockdev_add({"driver": "throttle", "node-name": "t0", "throttle-group": "tg", "file": "d0"})
+    pair.a.daemon.blockdev_add({"driver": "raw", "node-name": "top", "file": "t0"})
+
+    def sizes():
+        return {node["node-name"]: node["image"]["virtual-size"]
+                for node in pair.a.qmp.command("query-named-block-nodes") if node["node-name"] in ("t0", "top")}
+
+    assert sizes() == {"t0": 0, "top": 0}
+    pair.a.run("drbd-attach", node_name="d0")
+    assert sizes() == {"t0": pair.a.data_bytes, "top": pair.a.data_bytes}

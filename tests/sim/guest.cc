@@ -125,8 +125,10 @@ void Guest::on_write_sent(uint64_t write_id, DrbdProtocol protocol) {
 }
 
 void Guest::on_both_have_all() {
-    if (running_ && !lost_promises_)
-        promised_by_ = world_.node(host_).settings().protocol;
+    if (!running_ || lost_promises_)
+        return;
+    promised_by_ = world_.node(host_).settings().protocol;
+    peer_process_ = world_.wire().process(1 - host_);
 }
 
 // That of the copy that the guest lives on; without one nothing completes in it.
@@ -141,7 +143,7 @@ void Guest::remember_generation(unsigned volume, int on) {
     const MetadataView& metadata = read_superblock(world_.node(on).disk(volume), View::Stable);
     if (metadata.valid)
         generation_[volume] = metadata.superblock.uuids.current;
-    peer_process_ = world_.node(1 - host_).incarnation();
+    peer_process_ = world_.wire().process(1 - host_);  // the one that has it in memory, if it lives
 }
 
 void Guest::on_process_died(int host, bool lost_cache) {

@@ -15,6 +15,9 @@ WireWatch::WireWatch(World& world)
 void WireWatch::on_packet(int host, uint32_t tcp, const TappedPacket& packet) {
     if (packet.packet == wire::Packet::ConnectionFeatures) {
         ledgers_[host].begin(tcp);
+        if (ledgers_[1 - host].tcp() == tcp)
+            for (int h = 0; h < 2; h++)
+                process_[h] = world_.node(h).incarnation();
         configuration_.on_features();
         order_.begin_anew();
         refused_[host].assign(refused_[host].size(), false);

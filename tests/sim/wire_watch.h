@@ -41,6 +41,8 @@ class WireWatch final : public WireListener {
     void on_resync_done(int host, unsigned volume) { generations_[host][volume] = {}; }
     // What it has said of a volume on its last connection, last.
     const TappedGenerations& generations(int host, unsigned volume) const { return generations_[host][volume]; }
+    // The process that its last connection was made by.
+    uint64_t process(int host) const { return process_[host]; }
     void on_guest_begins() { order_.begin_anew(); }
     void on_write_issued(uint64_t write_id) { order_.on_issued(write_id); }
     void on_write_completed(uint64_t write_id) { order_.on_completed(write_id); }
@@ -51,6 +53,7 @@ class WireWatch final : public WireListener {
     World& world_;
     WireEar ear_;
     WireLedger ledgers_[2];  // by the host that it was sent to
+    uint64_t process_[2] = {0, 0};
     std::vector<bool> refused_[2];
     std::vector<TappedGenerations> generations_[2];
     EpochOrder order_;

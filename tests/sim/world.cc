@@ -415,8 +415,12 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
                              has_gone_on(node.disk(volume), nodes_[1 - host]->disk(volume));
     // A and B let a write complete that the next Primary need not have.
     const bool has_promise = guest_.promised_by() == DRBD_PROTOCOL_C && node.settings().protocol == DRBD_PROTOCOL_C;
+    // Given up before: the source may be who gave it up, and has it from this node.
+    const Disk* heir = disk_is_good && direction_.is_given_up(volume) && !guest_.runs_on(1 - host) ? &nodes_[1 - host]->disk(volume) : nullptr;
+    if (given_up && !check_resync_result(guest_.history(volume), node.disk(volume), host).empty())
+        direction_.on_given_up(volume);
     if (disk_is_good && has_promise && !given_up && !left_behind)
-        if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host); !wrong.empty())
+        if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host, heir); !wrong.empty())
             complain(wrong);
     if (std::strcmp(change.field, "connection") != 0)
         return;

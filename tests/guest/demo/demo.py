@@ -207,6 +207,8 @@ def main():
     parser.add_argument('--seconds', type=float, default=4,
                         help='how long the guest writes on each host (default 4)')
     chosen = parser.parse_args()
+    if not 0 < chosen.seconds <= 3600:
+        parser.error('--seconds: more than 0, and at most an hour')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     screen = Screen()
     screen.title('block-drbd: DRBD inside QEMU, two hosts on this machine')

@@ -6,7 +6,7 @@ namespace drbd::sim {
 
 void ResyncDirection::on_guest_begins(int host, unsigned volume, const History& history, const Disk& own, const Disk& other, bool promised) {
     orphans_[host][volume].clear();
-    licence_[host][volume] = forced_[host] = false;
+    licence_[host][volume] = forced_[host] = given_up_[volume] = false;
     // A resync may have brought here what had completed there alone.
     std::erase_if(orphans_[1 - host][volume], [&](const auto& orphan) { return own.value(View::Current, orphan.first) == orphan.second; });
     if (!promised)

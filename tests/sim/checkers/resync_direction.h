@@ -24,7 +24,8 @@ class ResyncDirection {
   public:
     explicit ResyncDirection(unsigned volumes)
         : orphans_{std::vector<Orphans>(volumes), std::vector<Orphans>(volumes)},
-          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {}
+          licence_{std::vector<bool>(volumes), std::vector<bool>(volumes)},
+          given_up_(volumes) {}
 
     // This host's data may go.
     void on_licence(int host) { licence_[host].assign(licence_[host].size(), true); }
@@ -35,6 +36,9 @@ class ResyncDirection {
         on_licence(1 - host);
         forced_[host] = true;
     }
+    // By a licence the last guest's data went: its history is nobody's until a guest begins.
+    void on_given_up(unsigned volume) { given_up_[volume] = true; }
+    bool is_given_up(unsigned volume) const { return given_up_[volume]; }
     bool is_licensed(int host, unsigned volume) const { return licence_[host][volume]; }
     bool is_forced(int host) const { return forced_[host]; }
     // A guest begins on the data of `host`; the history is still that of the one before.
@@ -49,6 +53,7 @@ class ResyncDirection {
 
     std::vector<Orphans> orphans_[2];
     std::vector<bool> licence_[2];
+    std::vector<bool> given_up_;
     bool forced_[2] = {false, false};
 };
 

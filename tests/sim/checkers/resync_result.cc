@@ -6,11 +6,11 @@
 
 namespace drbd::sim {
 
-std::string check_resync_result(const History& history, const Disk& target, int host) {
+std::string check_resync_result(const History& history, const Disk& target, int host, const Disk* source) {
     for (const uint64_t block : history.touched())
         for (uint64_t s = block * 8; s < block * 8 + 8 && s < target.image().sectors(); s++) {
             const uint64_t value = target.value(View::Current, s);
-            if (!history.survived(s, value))
+            if (!history.survived(s, value) && !(source && source->value(View::Current, s) == value))
                 return std::string("resync_result: ") + "AB"[host] + " ends a resync and is UpToDate, but sector " + std::to_string(s) +
                        " has write " + std::to_string(value >> 12) + "; history" + history.describe(s);
         }

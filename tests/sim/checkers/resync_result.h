@@ -16,7 +16,9 @@
 
 namespace drbd::sim {
 
-std::string check_resync_result(const History& history, const Disk& target, int host);
+// `source`: where the history is that of a guest whose data somebody gave up in an
+// earlier resync, and no guest has begun since, what the source has is right, too.
+std::string check_resync_result(const History& history, const Disk& target, int host, const Disk* source = nullptr);
 
 // The source's stable generation is none that the target has ever had.
 bool has_gone_on(const Disk& target, const Disk& source);

@@ -108,7 +108,7 @@ std::string complaint_about(const Script& script, const std::vector<std::string>
     if (request && (!read_number(word(at + 2), 0, kSizeKibMax * 2, sector) || !read_number(word(at + 3), 1, kSizeKibMax * 2, sectors)))
         return "'" + verb + " HOST SECTOR SECTORS' with whole numbers, and one sector at least";
     if (verb == "run" && (words.size() != 2 || !read_seconds(word(1), kSecondsMax, seconds)))
-        return "'run SECONDS' with more than 0";
+        return "'run SECONDS' with more than 0, and no more than " + std::to_string(static_cast<int>(kSecondsMax));
     if (verb == "stall" && (words.size() != 4 || (word(1) != "data" && word(1) != "meta") || !read_seconds(word(3), kSecondsMax, seconds)))
         return "'stall data HOST SECONDS', or meta, with more than 0 seconds";
     if (verb == "slow" && (words.size() < 4 || words.size() > 5 || (words.size() == 5 && word(4) != "metadata") || !read_number(word(2), 0, script.options.volumes - 1, sector) || !read_seconds(word(3), kSecondsMax, seconds)))
