@@ -187,8 +187,12 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void ping_answered();
 
     Resync& resync() { return resync_; }
-    // Of a disk that is being left nothing more is asked for.
-    bool wants_confirmation() const { return resync_.wants_confirmation() && !leaving_; }
+    // Not while the last word is written on a disk that is left, nor after it.
+    bool wants_confirmation() const {
+        const bool last_word = (operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate) &&
+                               operation_.phase != OperationPhase::WaitRequests;
+        return resync_.wants_confirmation() && is_attached() && !last_word;
+    }
     void on_time(uint64_t now_ms);
     uint64_t next_deadline_ms() const;
     // The end of an event: goes on with whatever it has made possible.
