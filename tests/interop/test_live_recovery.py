@@ -80,6 +80,21 @@ def test_our_disk_goes_and_comes_in_a_resync_from_the_kernel(rig):
     rig.settle_equal()
 
 
+def test_a_resync_that_was_paused_before_it_began(rig):
+    """pause-sync, or resync-after another volume: the target asks when the pause is over."""
+    rig.ready('kernel')
+    part(rig)
+    rig.kernel.many(0, 4 * MIB, 72)
+    rig.kernel.sh('drbdsetup-84 pause-sync 0')
+    try:
+        rig.link.heal()
+        rig.ours.wait_state('PausedSyncT', 'Inconsistent', 'UpToDate', timeout_s=60)
+        assert rig.ours.volume()['out-of-sync'] > 0
+    finally:
+        rig.kernel.sh('drbdsetup-84 resume-sync 0')
+    rig.settle_equal()
+
+
 # -- roles --------------------------------------------------------------------------------
 
 
