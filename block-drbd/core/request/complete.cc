@@ -96,7 +96,7 @@ DrbdStep GuestIo::try_complete(Request& request) {
         const bool guests = request.result == -ENOSPC || (request.kind == DRBD_REQUEST_DISCARD && request.result != 0);
         // A target of a resync is no copy that the guest could go on with; and where the
         // disk is kept (pass-on), this one is the copy, and lacks the write.
-        if (remote && !guests && access_.peer_reads && !access_.image_alone)
+        if (remote && !guests && access_.peer_reads && rests_on_peer())
             return finish_on_peer(request);
         return finish(request, request.result != 0 ? request.result : -EIO);
     }

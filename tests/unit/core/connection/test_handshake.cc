@@ -323,7 +323,7 @@ const Mismatch kMismatches[] = {
     {"after-sb-0pri: this node discard-zero-changes, the peer disconnect", [](DrbdNetConfig& c) { c.after_sb_0pri = 3; },
      [](DrbdNetConfig&) {}},
     // Both discard their own: each says the other.
-    {"after-sb-0pri: this node discard-local, the peer discard-remote", [](DrbdNetConfig& c) { c.after_sb_0pri = 5; },
+    {"after-sb-0pri: discard-local on both nodes", [](DrbdNetConfig& c) { c.after_sb_0pri = 5; },
      [](DrbdNetConfig& c) { c.after_sb_0pri = 5; }},
     {"after-sb-1pri: this node consensus, the peer discard-secondary", [](DrbdNetConfig& c) { c.after_sb_1pri = 7; },
      [](DrbdNetConfig& c) { c.after_sb_1pri = 8; }},

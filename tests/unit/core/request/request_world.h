@@ -64,8 +64,10 @@ struct TestVolume final : GuestIoListener, BufferReturn {
         disk.activity_log.drop({0, 7}, 0);
         io.disk_came();
     }
-    void on_disk_error(DrbdRequestKind, uint64_t, uint64_t, int) override {
+    void on_disk_error(DrbdRequestKind kind, uint64_t, uint64_t, int error) override {
         disk_errors++;
+        if (on_bad_disk && kind != DRBD_REQUEST_DISCARD && error != -ENOSPC)
+            on_bad_disk();
         if (on_error)
             on_error();
     }
@@ -86,7 +88,7 @@ struct TestVolume final : GuestIoListener, BufferReturn {
     unsigned disk_errors = 0, generations = 0, peer_failures = 0;
     uint64_t released = 0;
     bool generation_on_peer_failure = false;
-    std::function<void()> on_error;
+    std::function<void()> on_error, on_bad_disk;
 };
 
 class RequestWorld {
@@ -100,6 +102,11 @@ class RequestWorld {
             access(v) = {.read_error = 0, .write_error = 0, .image = true, .image_reads = true, .peer_reads = true,
                          .replicate = true};
             set_access(v);
+            // As Volume does: where the peer has a good copy this one is not called good any more.
+            volumes_.back()->on_bad_disk = [this, v] {
+                access(v).image_alone &= keeps_bad_disk || !access(v).peer_reads;
+                set_access(v);
+            };
         }
         peer.link.set_protocol(protocol);
         peer.link.set_now(1000);
@@ -114,6 +121,8 @@ class RequestWorld {
         if (!testing::Test::HasFailure())
             EXPECT_EQ(pool.in_use(), 0u) << "a request is left over";
     }
+
+    bool keeps_bad_disk = false;  // the peer is behind (pass-on)
 
     TestVolume& volume(unsigned v = 0) { return *volumes_[v]; }
     GuestIo& io(unsigned v = 0) { return volumes_[v]->io; }

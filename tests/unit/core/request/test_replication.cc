@@ -343,6 +343,40 @@ TEST_F(Replication, AnImageThatFailsLeavesItToThePeer) {
     EXPECT_TRUE(w.volume().bit(0)) << "this copy is the old one";
 }
 
+// pass-on, where the peer has refused writes: this disk stays the good one, and lacks the write.
+TEST_F(Replication, AnImageThatIsKeptSaysWhatItLacks) {
+    RequestWorld& w = make();
+    w.keeps_bad_disk = true;
+    GuestWrite& g = w.write(0);
+    w.local_done(g, -EIO);
+    w.ack(w.take().at(0));
+    EXPECT_EQ(g.result, -EIO);
+    EXPECT_TRUE(w.volume().bit(0));
+    w.settle();
+}
+
+// The last good copy is lost while a write waits: an Outdated disk stays what it was.
+TEST_F(Replication, AWriteThatWaitedIsNotDoneOnADiskThatIsNoCopy) {
+    RequestWorld& w = make();
+    constexpr uint64_t cold = 100 * kMiB;
+    GuestWrite& g = w.write(cold);
+    EXPECT_EQ(g.step, DRBD_STEP_WAIT);
+    w.change([](Access& a) { a.hold = true; });
+    w.io().reserve_for_transaction();
+    w.volume().disk.activity_log.commit();
+    w.io().transaction_committed();
+    w.wake_all();
+    EXPECT_FALSE(g.result);
+    w.change([](Access& a) {
+        a.hold = a.replicate = a.peer_reads = a.image_reads = a.image_alone = false;
+        a.write_error = a.read_error = -EIO;
+    });
+    w.wake_all();
+    EXPECT_EQ(g.result, -EIO);
+    EXPECT_FALSE(w.volume().bit(cold));
+    w.settle();
+}
+
 TEST_F(Replication, UnderAAnImageThatFailsNeedsThePeersWord) {
     RequestWorld& w = make(ReplicationProtocol::A);
     GuestWrite& g = w.write(0);
