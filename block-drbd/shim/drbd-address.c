@@ -56,6 +56,7 @@ static void drbd_forget_addresses(void *opaque)
 {
     DrbdObject *obj = opaque;
 
+    timer_del(&obj->net.listen_timer);
     drbd_address_forget(&obj->net.local);
     drbd_address_forget(&obj->net.peer);
 }

@@ -60,16 +60,15 @@ drbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
 }
 
 /* One that somebody has in use keeps its size, which is an error of his. */
-static void drbd_bitmaps_follow(BDRVDrbdState *s)
+static void drbd_bitmaps_follow(BDRVDrbdState *s, BlockDriverState *bs)
 {
-    BlockDriverState *bs = s->bs;
     BdrvDirtyBitmap *bitmap;
 
     FOR_EACH_DIRTY_BITMAP(bs, bitmap) {
         if (bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_BUSY, NULL)) {
             drbd_warn(s->obj, s, "Node '%s' has another size now, and dirty "
                       "bitmap '%s' is in use: end that and remove it before "
-                      "the guest writes", s->node_name,
+                      "the guest writes", bs->node_name,
                       bdrv_dirty_bitmap_name(bitmap));
             return;
         }
@@ -82,19 +81,24 @@ static void drbd_bitmaps_follow(BDRVDrbdState *s)
  * no way to tell a filter above, which has our size as its own: it looks anew, and
  * its parents hear of it.
  */
-static void GRAPH_RDLOCK drbd_tell_parents(BlockDriverState *bs)
+static void GRAPH_RDLOCK drbd_tell_parents(BDRVDrbdState *s,
+                                           BlockDriverState *bs)
 {
     BdrvChild *c;
 
+    drbd_bitmaps_follow(s, bs);
     QLIST_FOREACH(c, &bs->parents, next_parent) {
-        if (c->klass->resize) {
-            c->klass->resize(c);
-        } else if (c->klass->parent_is_bds && (c->role & BDRV_CHILD_FILTERED)) {
+        if (c->klass->parent_is_bds && (c->role & BDRV_CHILD_FILTERED)) {
             BlockDriverState *parent = c->opaque;
+            int64_t before = parent->total_sectors;
 
-            if (bdrv_refresh_total_sectors(parent, bs->total_sectors) == 0) {
-                drbd_tell_parents(parent);
+            /* One that knows no size of its own keeps what it has. */
+            if (bdrv_refresh_total_sectors(parent, before) == 0 &&
+                parent->total_sectors != before) {
+                drbd_tell_parents(s, parent);
             }
+        } else if (c->klass->resize) {
+            c->klass->resize(c);
         }
     }
 }
@@ -114,6 +118,5 @@ void GRAPH_RDLOCK drbd_size_changed(BDRVDrbdState *s)
         return;
     }
     bs->total_sectors = sectors;
-    drbd_bitmaps_follow(s);
-    drbd_tell_parents(bs);
+    drbd_tell_parents(s, bs);
 }

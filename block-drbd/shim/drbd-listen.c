@@ -92,7 +92,7 @@ static int drbd_listen_begin(DrbdObject *obj, const char **failed)
         close(fd);
         return ret;
     }
-    obj->net.listener = fd;
+    qatomic_set(&obj->net.listener, fd);
     drbd_count_descriptor(obj, 1);
     drbd_listener_watch(obj, true);
     return 0;
@@ -150,15 +150,15 @@ void drbd_net_unlisten(DrbdObject *obj)
 {
     int fd = obj->net.listener;
 
-    obj->net.listen_wanted = false;
+    timer_del(&obj->net.listen_timer);
+    obj->net.listen_wanted = obj->net.taken_over = false;
     if (fd < 0) {
         return;
     }
     drbd_net_unlock(obj);
-    timer_del(&obj->net.listen_timer);
     drbd_listener_watch(obj, false);
     close(fd);
-    obj->net.listener = -1;
+    qatomic_set(&obj->net.listener, -1);
     drbd_count_descriptor(obj, -1);
     drbd_net_relock(obj);
 }

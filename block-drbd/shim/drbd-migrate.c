@@ -116,7 +116,8 @@ static bool coroutine_fn GRAPH_RDLOCK drbd_co_activate(BDRVDrbdState *s,
 
     drbd_lock(obj);
     primary = drbd_was_primary(obj);
-    obj->net.taken_over = true; /* the attach is what connects */
+    /* The attach is what connects. */
+    obj->net.taken_over = qatomic_read(&obj->net.listener) < 0;
     trace_drbd_activate(s->bs, primary);
     operation = drbd_on_activate(obj->core, s->volume, &config, primary,
                                  wait.error);

@@ -108,10 +108,10 @@ static bool drbd_find_secret(DrbdNetOptions *options, uint8_t **secret,
 {
     *secret = NULL;
     *bytes = 0;
+    if (!options->config.cram_hmac_alg[0]) {
+        return true;
+    }
     if (!options->secret_id) {
-        if (!options->config.cram_hmac_alg[0]) {
-            return true;
-        }
         error_setg(errp, "Property 'cram-hmac-alg' needs property 'secret', "
                    "the id of a secret object");
         return false;
@@ -307,9 +307,17 @@ static void drbd_set_secret(Object *object, const char *value, Error **errp)
 {
     DrbdObject *obj = DRBD_RESOURCE(object);
     DrbdNetOptions *options = drbd_options(object);
-    g_autofree char *old = options->secret_id;
+    g_autofree char *old = NULL;
+    g_autofree uint8_t *secret = NULL;
+    size_t bytes;
 
-    options->secret_id = g_strdup(value);
+    /* Before the object is complete it is looked for when all is given. */
+    if (obj->core && value[0] &&
+        qcrypto_secret_lookup(value, &secret, &bytes, errp) < 0) {
+        return;
+    }
+    old = options->secret_id;
+    options->secret_id = value[0] ? g_strdup(value) : NULL;
     if (obj->core && !drbd_net_configure(obj, errp)) {
         g_free(options->secret_id);
         options->secret_id = g_steal_pointer(&old);

@@ -120,7 +120,7 @@ typedef struct DrbdNet {
     QEMUBH *bh;                     /* lock */
     QEMUTimer timer;                /* ctx */
     DrbdSocket sockets[DRBD_MAX_SOCKETS];
-    int listener;                   /* ctx; -1: none */
+    int listener;                   /* ctx, written atomically; -1: none */
     bool listen_wanted;             /* ctx; the address is not known, or not free yet */
     bool taken_over;                /* lock; a process before this one may have
                                        the address still */

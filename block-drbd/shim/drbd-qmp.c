@@ -67,6 +67,17 @@ static bool GRAPH_RDLOCK drbd_held_by_writer(DrbdObject *obj, Error **errp)
     return false;
 }
 
+/* One that has left for a hand-over: its role may come back. */
+static bool drbd_any_inactive(DrbdObject *obj)
+{
+    for (unsigned i = 0; i < DRBD_MAX_VOLUMES; i++) {
+        if (obj->nodes[i] && qatomic_read(&obj->nodes[i]->inactive)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
                                  bool has_force, bool force, Error **errp)
 {
@@ -80,7 +91,8 @@ DrbdOperation *qmp_drbd_set_role(const char *resource, DrbdResourceRole role,
     }
     force = has_force && force;
     if (role == DRBD_RESOURCE_ROLE_SECONDARY && !force &&
-        drbd_is_primary(obj) && drbd_held_by_writer(obj, errp)) {
+        (drbd_is_primary(obj) || drbd_any_inactive(obj)) &&
+        drbd_held_by_writer(obj, errp)) {
         return NULL;
     }
     drbd_lock(obj);

@@ -4,7 +4,7 @@ takes it over finds."""
 
 import pytest
 
-from blockdrbd import QmpError, drbd_node, file_node
+from blockdrbd import GuestDisk, QmpError, drbd_node, file_node
 from blockdrbd.two_nodes import HostNode
 from stack import BLOCK, pattern
 
@@ -140,5 +140,13 @@ def test_filters_above_hear_of_a_size(two):
                 for node in pair.a.qmp.command("query-named-block-nodes") if node["node-name"] in ("t0", "top")}
 
     assert sizes() == {"t0": 0, "top": 0}
+    pair.a.qmp.raw("block-dirty-bitmap-add", {"node": "t0", "name": "changes"})
     pair.a.run("drbd-attach", node_name="d0")
     assert sizes() == {"t0": pair.a.data_bytes, "top": pair.a.data_bytes}
+    pair.a.wait_connection("Connected")
+    pair.a.primary()
+    pair.a.daemon.export_nbd("top")
+    with GuestDisk(str(pair.a.daemon.folder / f"{pair.a.daemon.name}.nbd"), "top") as guest:
+        guest.pwrite(pattern(1), pair.a.data_bytes - BLOCK)
+    node, = (node for node in pair.a.qmp.command("query-named-block-nodes") if node["node-name"] == "t0")
+    assert node["dirty-bitmaps"][0]["count"] > 0

@@ -118,7 +118,7 @@ void Volume::after_change(const State& before, const char* reason) {
     if (now.connection != before.connection)
         after_connection_change();
     if (before.disk != now.disk && now.disk < Inconsistent) {
-        lacks_received_ |= !is_connected() && owner_.peer_io().writes_pending(number_) > 0;
+        lacks_received_ |= owner_.peer_io().writes_pending(number_) > 0;
         owner_.peer_io().disk_lost(number_);
     }
     if (now.connection == SyncSource || now.connection == SyncTarget || now.connection == PausedSyncS ||

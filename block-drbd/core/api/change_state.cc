@@ -30,8 +30,12 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
     if (before.connection != next.connection)
         notices.state(volume, operation, "connection", name_of(before.connection), name_of(next.connection), reason);
     // What a target may have lost with its disk is marked before it is judged what is left.
-    if (before.peer_disk >= DiskState::Inconsistent && next.peer_disk < DiskState::Inconsistent && is_connected())
-        bits_due_ |= resync_.on_peer_disk_lost() && is_attached();
+    if (before.peer_disk >= DiskState::Inconsistent && next.peer_disk < DiskState::Inconsistent && is_connected()) {
+        if (is_being_called_good())
+            peer_may_lack_ = true;
+        else
+            bits_due_ |= resync_.on_peer_disk_lost() && is_attached();
+    }
     // A new generation is asked for before anything may go on under the old one.
     new_generation_if_alone(before);
     refresh_access();

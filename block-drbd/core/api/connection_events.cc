@@ -190,10 +190,9 @@ bool DrbdResource::next_peer_io(DrbdPeerIo& io) { return peer_requests_.next(io,
 // Volumes that only this node has are no error (spec 4.1), and must not keep the others, nor their own guest, for
 // ever: where the peer has told of another volume and of this one nothing, it has none.
 bool DrbdResource::go_on_without_volumes() {
-    const Volume* told = nullptr;
+    bool told = false;
     for (const auto& volume : volumes_) {
-        if (volume && volume->is_connected())
-            told = volume.get();
+        told |= volume && volume->is_connected();
         if (volume && volume->in_handshake() && volume->has_heard())
             return false;
     }
@@ -201,7 +200,7 @@ bool DrbdResource::go_on_without_volumes() {
         return false;
     for (auto& volume : volumes_)
         if (volume && volume->in_handshake())
-            if (auto gone_on = volume->go_on_without_peers_volume(told->state().peer); !gone_on)
+            if (auto gone_on = volume->go_on_without_peers_volume(); !gone_on)
                 connection_.link().drop(gone_on.error());
     return true;
 }

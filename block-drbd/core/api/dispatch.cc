@@ -78,20 +78,34 @@ bool DrbdResource::is_for_closed(const Frame& frame) {
     return !volume || volume->state().connection < ConnectionState::Connected;
 }
 
-// A target waits for its answers before it begins anew.
+// A target waits for its answers before it begins anew, a source for the acknowledgements of its.
 Result<void> DrbdResource::refuse_for_closed(const Frame& frame) {
-    const Packet packet = frame.packet();
-    if (packet != Packet::RsDataRequest && packet != Packet::RsThinRequest && packet != Packet::CsumRsRequest)
-        return {};
-    const auto asked = wire::decode_block_request(frame, Sector(UINT64_MAX / kSectorSize),
-                                                  packet == Packet::CsumRsRequest ? static_cast<uint32_t>(frame.tail.size()) : 0);
-    if (!asked)
-        return asked.error();
+    constexpr Sector kAnywhere(UINT64_MAX / kSectorSize);
     Link& link = connection_.link();
-    link.send_meta(wire::encode_block_ack(
-        link.room(), link.to(frame.volume), Packet::NegRsDReply,
-        {asked.value().sector, asked.value().size, asked.value().id, link.next_sequence(frame.volume)}));
-    return {};
+    const auto refuse = [&](Packet answer, Sector sector, Bytes size, wire::BlockId id) {
+        link.send_meta(wire::encode_block_ack(link.room(), link.to(frame.volume), answer,
+                                              {sector, size, id, link.next_sequence(frame.volume)}));
+        return Result<void>();
+    };
+    switch (frame.packet()) {
+    case Packet::RsDataRequest:
+    case Packet::RsThinRequest:
+    case Packet::CsumRsRequest: {
+        const bool by_checksum = frame.packet() == Packet::CsumRsRequest;
+        const auto asked = wire::decode_block_request(frame, kAnywhere, by_checksum ? static_cast<uint32_t>(frame.tail.size()) : 0);
+        return asked ? refuse(Packet::NegRsDReply, asked.value().sector, asked.value().size, asked.value().id) : asked.error();
+    }
+    case Packet::RsDataReply: {
+        const auto reply = wire::decode_data_reply(frame, kAnywhere);
+        return reply ? refuse(Packet::NegAck, reply.value().sector, reply.value().size, wire::kSyncerId) : reply.error();
+    }
+    case Packet::RsDeallocated: {
+        const auto range = wire::decode_block_range(frame, kAnywhere);
+        return range ? refuse(Packet::NegAck, range.value().sector, range.value().size, wire::kSyncerId) : range.error();
+    }
+    default:
+        return {};
+    }
 }
 
 Result<BulkVerdict> DrbdResource::on_bulk(const Frame& frame) {

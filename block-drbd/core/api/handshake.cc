@@ -182,7 +182,7 @@ DiskState Volume::peer_disk_at_end() const {
 void Volume::tear_down(const EndTerms& terms, const char* reason) {
     // From here on acknowledgements are not read, but pings are answered: the target takes that for a
     // word that all of them were.
-    note_progress(resync_.unacknowledged_blocks());
+    note_progress(is_source(state_.connection) && is_attached() ? resync_.unacknowledged_blocks() : 0);
     prepare_end(terms);
     State wanted = state_;
     wanted.connection = ConnectionState::TearDown;
@@ -328,9 +328,8 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
     if (state_.disk < DiskState::Inconsistent && peer_went_on())
         end_handover(0, nullptr);
     if (diskless) {
-        // A disk that the peer is giving up may have missed what was written here last; one that is Inconsistent
-        // no guest has seen.
-        if ((state_.role == Role::Primary || is_connected()) && state_.peer_disk != DiskState::Failed && !told.inconsistent) {
+        // A disk that the peer is giving up may have missed what was written here last.
+        if ((state_.role == Role::Primary || is_connected()) && state_.peer_disk != DiskState::Failed) {
             peer_has_newer_ &= same_generation(exposed_uuid_, told.uuids.current);
             expose_peers_data();
         }
@@ -384,13 +383,13 @@ Result<void> Volume::on_state(const wire::Frame& frame) {
     return apply_peer_state(announced.value());
 }
 
-Result<void> Volume::go_on_without_peers_volume(Role peer_role) {
+Result<void> Volume::go_on_without_peers_volume() {
     owner_.notices().warning(static_cast<int>(number_), "the peer has told nothing of volume %u: it goes on without a copy there, "
                              "until the peer has that volume, and has it open", number_);
     peer_.is_absent = true;
     State announced;
     announced.connection = ConnectionState::WFReportParams;
-    announced.role = peer_role;
+    announced.role = Role::Secondary;  // of another volume it may be Primary: no guest there has this one
     announced.disk = DiskState::Diskless;
     return apply_peer_state(announced);
 }

@@ -274,7 +274,7 @@ void Volume::attach_succeeded() {
         why = "the peer went on without this disk: it has newer data";
     } else if (lacks_received_ && intended_disk_ > DiskState::Outdated) {
         intended_disk_ = DiskState::Outdated;
-        why = "the disk failed with writes of the peer that this node had received, and the peer was gone: it has newer data";
+        why = "the disk went with writes of the peer that this node had received: the peer has newer data";
     }
     exposed_elsewhere_ = peer_has_newer_ = lacks_received_ = false;
     wanted.disk = intended_disk_;

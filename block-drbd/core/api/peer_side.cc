@@ -56,12 +56,12 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
 void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     const bool write = kind != DRBD_REQUEST_READ;
     image_failed(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes, error);
-    if (!write || is_connected())
+    if (!write)
         return;
-    if (is_attached() && state_.disk > DiskState::Inconsistent)
+    // Its refusal may not reach the peer any more.
+    lacks_received_ |= !is_attached();
+    if (!is_connected() && is_attached() && state_.disk > DiskState::Inconsistent)
         lack_what_peer_wrote();
-    else if (!is_attached())
-        lacks_received_ = true;
 }
 
 // A write of a peer that is gone: no refusal reaches it, and it may count on this copy.

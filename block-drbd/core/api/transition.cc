@@ -158,7 +158,7 @@ void Volume::transition_is_done() {
 // What the peer may have lost of an earlier resync from here is marked again.  A copy that is just being called good has it:
 // those bits are no blocks that it lacks, and come after that.
 void Volume::resync_link_lost() {
-    if (transition_ != Transition::FinishTarget && next_transition_ != Transition::FinishTarget) {
+    if (!is_being_called_good()) {
         bits_due_ |= resync_.on_link_lost() && is_attached();
         return;
     }

@@ -331,9 +331,13 @@ void Volume::disk_is_gone(const char* reason) {
     wanted.disk = DiskState::Diskless;
     // Closed or handed over, no guest here has the volume: the peer must not take it for one whose guest goes on
     // by its disk, and begin a generation, which whoever has this disk next would not know.
-    if (orderly && (operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate))
+    const bool leaves = reason && (operation_.kind == OperationKind::Leave || operation_.kind == OperationKind::Inactivate);
+    if (leaves)
         wanted.role = Role::Secondary;
+    const bool is_news = state_.role != wanted.role && state_.disk == wanted.disk;
     change_state(ChangeKind::Hard, wanted, why, operation_.number);
+    if (is_news && is_connected() && link_is_up())
+        send_state();  // a change of the role alone is not told by itself
     disk_.release();
     primary_recorded_ = false;
     // From here on the guest writes there.  The peer may have said so already

@@ -155,6 +155,9 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void set_phase(ConnectionState phase, const char* reason);
     void link_up();
     void resync_link_lost();
+    bool is_being_called_good() const {
+        return transition_ == Transition::FinishTarget || next_transition_ == Transition::FinishTarget;
+    }
     void link_lost(ConnectionState how, const char* reason);
     void prepare_end(const EndTerms& terms);
     DiskState peer_disk_at_end() const;
@@ -172,7 +175,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool has_heard() const { return peer_.has_sizes || peer_.has_generations; }
     bool peer_lacks_volume() const { return peer_.is_absent; }
     // It has no such volume: as one without a disk, until it opens it and says so.
-    Result<void> go_on_without_peers_volume(Role peer_role);
+    Result<void> go_on_without_peers_volume();
     bool is_connected() const { return state_.connection >= ConnectionState::Connected; }
     bool has_transition() const { return transition_ != Transition::None || next_transition_ != Transition::None; }
 
@@ -373,7 +376,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
     uint64_t handover_since_ms_ = 0;
     bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
-    bool lacks_received_ = false;     // the disk went with writes of a peer that was gone already, and may count on them
+    bool lacks_received_ = false;     // the disk went with writes of the peer, which may count on them
     bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     uint64_t negotiating_since_ms_ = 0, sync_uuid_since_ms_ = 0;
