@@ -171,3 +171,14 @@ def test_size_is_what_the_guest_sees(stack):
     entry = stack.volume()
     assert entry["image-size"] == IMAGE_BYTES
     assert entry["size"] == stack.guest().size
+
+
+def test_role_at_open_without_a_disk_promotes_nothing(stack):
+    stack.ready()
+    stack.qmp.command("blockdev-del", node_name="drbd0")
+    stack.drbd(attach=False, role="primary")
+    assert query_drbd(stack.qmp, "r0")["role"] == "secondary"
+    stack.run("drbd-attach", node_name="drbd0")
+    stack.wait_disk("UpToDate")
+    assert query_drbd(stack.qmp, "r0")["role"] == "secondary"
+    stack.primary()

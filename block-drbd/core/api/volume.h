@@ -376,8 +376,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool exposed_elsewhere_ = false;  // by the peer, while there was no disk here
     uint64_t handover_since_ms_ = 0;
     bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
+    bool peer_has_newer_ = false;     // as exposed_elsewhere_, and the peer's new generation has not been heard of
     bool lacks_received_ = false;     // the disk went with writes of the peer, which may count on them
-    bool peer_has_newer_ = false;     // the same, and its new generation has not been heard of
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     uint64_t negotiating_since_ms_ = 0, sync_uuid_since_ms_ = 0;
     PeerDisk peer_;
