@@ -422,11 +422,14 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (disk_is_good && has_promise && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host, heir); !wrong.empty())
             complain(wrong);
+    // What makes a target is stable, though the connection may have gone meanwhile.
+    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Inconsistent") == 0)
+        judge_target_of_policy(node, volume);
     if (std::strcmp(change.field, "connection") != 0)
         return;
     if (std::strcmp(change.new_value, "WFBitMapT") == 0)
         note_target(node, volume);
-    else if (std::strcmp(change.new_value, "WFSyncUUID") != 0 && std::strcmp(change.new_value, "SyncTarget") != 0)
+    else if (std::strcmp(change.old_value, "WFBitMapT") == 0 && std::strcmp(change.new_value, "WFSyncUUID") != 0)
         targets_[host][volume].reset();
     if (std::strcmp(change.new_value, "SyncTarget") != 0)
         return;
@@ -458,7 +461,8 @@ void World::note_target(Node& node, unsigned volume) {
 }
 
 void World::on_generations(int host, unsigned volume, const TappedGenerations& told) {
-    if (auto& target = targets_[host][volume]; target && !target->told_later.known)
+    auto& target = targets_[host][volume];
+    if (target && !target->told_later.known && std::strcmp(nodes_[host]->status(volume).connection, "WFReportParams") != 0)
         target->told_later = told;
 }
 
