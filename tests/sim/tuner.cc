@@ -85,6 +85,9 @@ void copy_agreed(Settings& to, const Settings& from) {
     to.integrity = from.integrity;
 }
 
+// What is configured does not fit together.
+bool refuses(const char* reason) { return std::strstr(reason, ": this node ") || std::strstr(reason, "they would not agree"); }
+
 }  // namespace
 
 void Tuner::begin() {
@@ -200,7 +203,7 @@ void Tuner::before_connect(int h) {
         node.configure(settings);
         planned_[h].reset();
     } else if ((world_.options().tune_every != 0 || world_.options().policies_differ) &&
-               std::strstr(node.connection_status().reason, ": this node ") && (repairing_ || random_.chance(0.7))) {
+               refuses(node.connection_status().reason) && (repairing_ || random_.chance(0.7))) {
         align(h);
     }
 }

@@ -290,7 +290,9 @@ void World::check_states() {
             if (node->is_running())
                 if (const std::string wrong = check_tuple(statuses_[node->host()].volumes[v]); !wrong.empty())
                     complain(wrong + " on " + "AB"[node->host()]);
-        if (const std::string wrong = signs_[v].check(live, statuses_[0].volumes[v], statuses_[1].volumes[v], queue_.now()); !wrong.empty())
+        // A detach that is agreed on waits for what is at the disk, if that hangs, too.
+        const bool hangs = nodes_[0]->hung_since() != 0 || nodes_[1]->hung_since() != 0;
+        if (const std::string wrong = signs_[v].check(live && !hangs, statuses_[0].volumes[v], statuses_[1].volumes[v], queue_.now()); !wrong.empty())
             complain(wrong);
     }
 }
@@ -422,8 +424,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (disk_is_good && has_promise && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host, heir); !wrong.empty())
             complain(wrong);
-    // What makes a target is stable, though the connection may have gone meanwhile.
-    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Inconsistent") == 0)
+    // What makes a target is stable, though the connection, or the process, may have gone meanwhile.
+    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Inconsistent") == 0 &&
+        (std::strstr(change.text, "a resync from the peer has begun") || std::strcmp(change.old_value, "Attaching") == 0))
         judge_target_of_policy(node, volume);
     if (std::strcmp(change.field, "connection") != 0)
         return;
@@ -462,7 +465,8 @@ void World::note_target(Node& node, unsigned volume) {
 
 void World::on_generations(int host, unsigned volume, const TappedGenerations& told) {
     auto& target = targets_[host][volume];
-    if (target && !target->told_later.known && std::strcmp(nodes_[host]->status(volume).connection, "WFReportParams") != 0)
+    const std::string_view connection = nodes_[host]->status(volume).connection;
+    if (target && !target->told_later.known && (connection == "WFBitMapT" || connection == "WFSyncUUID"))
         target->told_later = told;
 }
 
@@ -483,6 +487,7 @@ void World::judge_target_of_policy(Node& node, unsigned volume) {
         return;
     if (node.settings().rr_conflict != kViolently)
         complain(who + "becomes target by a policy while a guest runs on it, and rr-conflict is not violently");
+    guest_.on_target(host);
     guest_.on_overruled();
 }
 

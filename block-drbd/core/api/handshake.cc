@@ -353,6 +353,7 @@ Result<void> Volume::on_out_of_sync(const wire::Frame& frame) {
     auto range = wire::decode_block_range(frame, size_);
     if (!range)
         return range.error();
+    lacks_at_end_ = true;
     if (is_attached())
         disk_.bitmap.set_out_of_sync(range.value().sector, whole_sectors(range.value().size));
     return {};

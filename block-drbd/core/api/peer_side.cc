@@ -55,6 +55,7 @@ bool Volume::want_bits_stable(Sector start, Bytes length) {
 // told (design D17).
 void Volume::on_peer_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     const bool write = kind != DRBD_REQUEST_READ;
+    lacks_at_end_ |= write;
     image_failed(kind == DRBD_REQUEST_DISCARD ? DRBD_REQUEST_ZEROES : kind, offset, bytes, error);
     if (!write)
         return;

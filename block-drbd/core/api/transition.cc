@@ -49,6 +49,8 @@ bool Volume::waits_to_invalidate() const {
 
 void Volume::begin_transition(Transition transition) {
     DRBD_ASSERT(is_attached());
+    if (transition == Transition::FinishTarget)
+        lacks_at_end_ = false;
     next_transition_ = transition;
     start_next_transition();
 }
@@ -136,8 +138,9 @@ void Volume::transition_is_done() {
         break;
     }
     case Transition::FinishTarget:
-        // A write that failed meanwhile is missing here, whatever the superblock says.
-        failed_blocks_ = disk_.bitmap.count();
+        // A write that failed meanwhile is missing here, whatever the superblock says.  What was marked because the peer
+        // is lost is no such block.
+        failed_blocks_ = same_link || lacks_at_end_ ? disk_.bitmap.count() : 0;
         if (std::exchange(peer_may_lack_, false))
             bits_due_ |= resync_.on_peer_disk_lost();
         if (same_link && (state_.connection == SyncTarget || state_.connection == PausedSyncT)) {
@@ -174,7 +177,8 @@ void Volume::start_as_source() {
     if (state_.connection == StartingSyncS)
         explain_resync("the peer's data was invalidated");
     Link& link = this->link();
-    link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), disk_.uuids.bitmap));
+    sync_uuid_ = disk_.uuids.bitmap;
+    link.send_data(wire::encode_sync_uuid(link.room(), link.to(number_), sync_uuid_));
     State wanted = state_;
     wanted.connection = SyncSource;
     target_may_not_know();
@@ -251,6 +255,9 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
         return false;
     target_is_done_ = true;
     target_is_good_ = real == DiskState::UpToDate;
+    // It has this generation, whatever is marked here; in one that was begun since it is not.
+    if (target_is_good_ && same_generation(disk_.uuids.bitmap, sync_uuid_))
+        target_may_be_done_ = nothing_was_left_ = true;
     resync_.hurry_confirmation();
     finish_if_target_is_done();
     return true;

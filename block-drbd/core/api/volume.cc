@@ -240,8 +240,10 @@ bool Volume::peer_uses_disk() const {
 // No space is the guest's business (design D17), and a layer that cannot
 // discard is not broken.
 void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
-    if (kind == DRBD_REQUEST_WRITE || kind == DRBD_REQUEST_ZEROES || kind == DRBD_REQUEST_DISCARD)
+    if (kind == DRBD_REQUEST_WRITE || kind == DRBD_REQUEST_ZEROES || kind == DRBD_REQUEST_DISCARD) {
         failed_here_ += divide_up(offset + bytes, kBlockSize) - offset / kBlockSize;
+        lacks_at_end_ = true;
+    }
     if (error != -ENOSPC && kind != DRBD_REQUEST_DISCARD)
         image_failed(kind, offset, bytes, error);
 }
