@@ -196,6 +196,11 @@ int play_scripts(const PlayOptions& options) {
             std::fprintf(stderr, "%s\n", scripts.back().error.c_str());
             return 2;
         }
+        for (const Step& step : scripts.back().steps)
+            if (const std::string mistake = Runner::mistake_in(step.words); !mistake.empty()) {
+                std::fprintf(stderr, "%s:%u: %s\n", file.c_str(), step.line, mistake.c_str());
+                return 2;
+            }
     }
     if (scripts.empty()) {
         std::fprintf(stderr, "%s: there are no scripts\n", options.program);

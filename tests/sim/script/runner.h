@@ -22,9 +22,14 @@ namespace drbd::sim {
 
 class Runner {
   public:
+    using Words = std::vector<std::string>;
+
+    // Every step of the script makes sense: mistake_in() says nothing of any.
     Runner(const Script& script, const Injection* injection, bool print);
 
     void run();
+    // Why this is no step; empty if it is one.
+    static std::string mistake_in(const Words& words);
 
     const std::string& complaint() const { return complaint_; }
     // Where it was: a line of the script, 0 at the end.
@@ -34,7 +39,6 @@ class Runner {
     bool has_injected() const { return has_injected_; }
 
   private:
-    using Words = std::vector<std::string>;
     using Verb = void (Runner::*)(const Words&);
     struct Row;
 
@@ -58,6 +62,8 @@ class Runner {
 
     // verbs.cc
     void run_verb(const Words& words);
+    static const Row* row_of(const Words& words);
+    static const ScriptFault* fault_of(const Words& words);
     static bool names_host(const Words& words);
     static int host_of(const Words& words, size_t at = 1);
     static bool has(const Words& words, const char* word);

@@ -16,7 +16,7 @@ struct Runner::Row {
     size_t arguments;  // at least
 };
 
-void Runner::run_verb(const Words& words) {
+const Runner::Row* Runner::row_of(const Words& words) {
     static const Row rows[] = {
         {"pair", &Runner::pair, 0},
         {"start", &Runner::start, 1},
@@ -49,21 +49,34 @@ void Runner::run_verb(const Words& words) {
         {"run", &Runner::run_for, 1},
     };
     for (const Row& row : rows)
-        if (words[0] == row.verb) {
-            if (words.size() <= row.arguments || (row.arguments > 0 && row.function != &Runner::run_for && !names_host(words)))
-                complain("script: '" + words[0] + "' needs a host and what docs/SIMULATOR.md says");
-            else
-                (this->*row.function)(words);
-            return;
-        }
+        if (words[0] == row.verb)
+            return &row;
+    return nullptr;
+}
+
+const ScriptFault* Runner::fault_of(const Words& words) {
     std::string name = words[0];
     for (size_t i = 1; i < words.size(); i++)
         name += "-" + words[i];
-    const ScriptFault* fault = find_script_fault(name);
-    if (fault)
-        fault->happen(world_, fault->host);
-    else
-        complain("script: there is no step '" + words[0] + "'");
+    return find_script_fault(name);
+}
+
+std::string Runner::mistake_in(const Words& words) {
+    const Row* row = row_of(words);
+    if (!row)
+        return fault_of(words) ? "" : "there is no step '" + words[0] + "'";
+    if (words.size() <= row->arguments || (row->arguments > 0 && row->function != &Runner::run_for && !names_host(words)))
+        return "'" + words[0] + "' needs a host and what docs/SIMULATOR.md says";
+    return "";
+}
+
+void Runner::run_verb(const Words& words) {
+    if (const Row* row = row_of(words)) {
+        (this->*row->function)(words);
+        return;
+    }
+    const ScriptFault* fault = fault_of(words);
+    fault->happen(world_, fault->host);
 }
 
 bool Runner::names_host(const Words& words) {
