@@ -86,12 +86,18 @@ Result<void> DrbdResource::on_question(const Frame& frame) {
         return {};
     }
     Volume* volume = whole ? nullptr : this->volume(frame.volume);
-    if (!volume) {
-        answer(reply, frame.volume, StateCode::NotSupported);
+    if (asked.value().role == Role::Primary && (becomes_primary() || (!volume && role_ == Role::Primary))) {
+        answer(reply, frame.volume, StateCode::TwoPrimaries);
         return {};
     }
-    if (asked.value().role == Role::Primary && becomes_primary()) {
-        answer(reply, frame.volume, StateCode::TwoPrimaries);
+    if (!volume) {
+        // Nobody here has a say in a volume that is not here; there is nothing to give either.
+        const bool leaves_all = asked.value().role || asked.value().disk == DiskState::Failed;
+        answer(reply, frame.volume, leaves_all && !whole ? StateCode::Success : StateCode::NotSupported);
+        return {};
+    }
+    if (volume->state().connection < ConnectionState::Connected) {
+        answer(reply, frame.volume, StateCode::InTransientState);
         return {};
     }
     const StateVerdict verdict = volume->on_peer_asks(asked.value());

@@ -61,10 +61,10 @@ void DrbdResource::on_connection_up() {
     for (auto& volume : volumes_)
         if (volume)
             volume->link_up();
-    // What was told just now is about to change; both nodes could be promoted.
-    if (change_.number != 0 && change_.role == Role::Primary && change_.phase == RolePhase::Record)
+    // What was told just now is about to change: both nodes could be promoted, or judge by different roles.
+    if (change_.number != 0 && change_.phase == RolePhase::Record)
         connection_.link().drop(ConnectionState::NetworkFailure,
-                                "a promotion is being recorded: the peer will be met after it");
+                                "a change of the role is being recorded: the peer will be met after it");
 }
 
 // The order matters: the new generation is pending before any request hears

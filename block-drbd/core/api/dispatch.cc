@@ -159,6 +159,11 @@ Result<void> DrbdResource::on_packet(const Frame& frame, void* buffer) {
         return refuse_for_closed(frame);
     }
     Volume* volume = this->volume(frame.volume);
+    // The peer has not heard yet that the volume was closed, or knows of one that is not here.
+    const bool closed = frame.volume < nr_volumes_ && closed_volumes_ & 1u << frame.volume &&
+                        volume && volume->state().connection == ConnectionState::WFReportParams;
+    if (frame.packet() == Packet::StateChangeRequest && (!volume || closed))
+        return on_question(frame);
     if (volume)
         return on_volume_packet(*volume, frame, buffer);
     if (buffer)

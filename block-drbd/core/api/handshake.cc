@@ -43,7 +43,7 @@ void Volume::link_up() {
     peer_ = {};
     early_sync_uuid_.reset();
     held_state_.reset();
-    consider_resync_ = false;
+    consider_resync_ = peer_granted_ = false;
     decision_ = {};
     policy_.agreed_version = link.agreement().version;
     policy_.handshake_under_way = true;
@@ -335,6 +335,14 @@ Result<void> Volume::on_uuids(const wire::Frame& frame) {
         }
         return {};
     }
+    if (told.skip_initial_sync && is_connected() && !may_skip_initial_sync(disk_.uuids) &&
+        !same_generation(told.uuids.current, disk_.uuids.current)) {
+        link().drop(ConnectionState::NetworkFailure,
+                    "volume %u: the peer declares both disks equal, and this one has a data generation of its own by now: the "
+                    "nodes meet anew",
+                    number_);
+        return {};
+    }
     if (told.skip_initial_sync && state_.connection == ConnectionState::Connected &&
         may_skip_initial_sync(disk_.uuids)) {
         disk_.uuids = with_peers_first_generation(disk_.uuids, told.uuids.current, state_.role);
@@ -415,12 +423,15 @@ DiskState Volume::real_peer_disk(const State& announced) const {
 Result<void> Volume::apply_peer_state(const State& announced) {
     const State before = state_;
     DiskState real = real_peer_disk(announced);
-    if (resync_is_finished_by(announced, real)) {  // 3
+    // By the role that it has, and not by one that it was only granted, is judged who follows whom at the end.
+    if (is_source(state_.connection) && announced.connection == ConnectionState::Connected) {
         State wanted = state_;
         wanted.peer = announced.role;
         change_state(ChangeKind::Hard, wanted, "the peer's state", 0);
-        return {};
     }
+    const bool taken = announced.role == Role::Primary && std::exchange(peer_granted_, false);
+    if (resync_is_finished_by(announced, real))  // 3
+        return {};
     if (before.peer_disk >= DiskState::Inconsistent && before.peer_disk < DiskState::UpToDate &&
         real == DiskState::UpToDate && before.connection > ConnectionState::Connected &&
         before.disk == DiskState::UpToDate && announced.connection > ConnectionState::Connected &&
@@ -521,6 +532,8 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         send_state();
     }
     want_superblock();  // 11
+    if (taken && state_.connection == ConnectionState::Connected && disk_.crashed_primary && is_ahead_in_blocks(Role::Secondary))
+        resync_failed_blocks();
     return {};
 }
 

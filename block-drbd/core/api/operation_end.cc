@@ -51,9 +51,15 @@ void Volume::start_settling() {
         plan.after = superblock_of(disk_, target, Cleanness::InUse);
         break;
     case OperationKind::NewCurrentUuid:
-        if (operation_.forced && (!may_skip_initial_sync(disk_.uuids) || state_.connection != ConnectionState::Connected)) {
+        if (operation_.forced && !may_declare_equal()) {
             end_operation(Error::of(ErrorCode::Refused, "new-current-uuid: while it waited for requests a data generation began "
-                                                        "here, or the connection ended: the first sync cannot be skipped now"));
+                                                        "on either node, or the connection or the peer's disk went: the first "
+                                                        "sync cannot be skipped now"));
+            return;
+        }
+        if (!operation_.forced && state_.connection != ConnectionState::StandAlone) {
+            end_operation(Error::of(ErrorCode::Refused, "new-current-uuid: while it waited for requests the node was connected: "
+                                                        "it is for a StandAlone node"));
             return;
         }
         if (operation_.forced) {
@@ -213,6 +219,13 @@ void Volume::operation_succeeded() {
         meet_anew();
         return;
     case OperationKind::Outdate:
+        // Connected nodes whose disks are good do not stay so (decision 0020).
+        if (is_connected() && state_.disk > DiskState::Outdated) {
+            end_operation(Error::of(ErrorCode::Refused, "outdate: the nodes met while it was recorded, and this disk is as good as "
+                                                        "the peer's: it is not Outdated"));
+            want_superblock();
+            return;
+        }
         change_state(ChangeKind::Hard, target_of(operation_), "outdated by the administrator", operation_.number);
         end_operation({});
         meet_anew();
@@ -318,11 +331,12 @@ void Volume::new_current_uuid_is_stable() {
     send_uuids();
     announce_skip_ = false;
     disk_.uuids = with_initial_sync_skipped(disk_.uuids);
-    peer_.generations.uuids = disk_.uuids;  // it takes the same
     State wanted = state_;
     wanted.disk = DiskState::UpToDate;
-    if (is_connected())
+    if (is_connected() && state_.peer_disk >= DiskState::Inconsistent) {
+        peer_.generations.uuids = disk_.uuids;  // it takes the same
         wanted.peer_disk = DiskState::UpToDate;
+    }
     change_state(ChangeKind::Hard, wanted, "the first sync is skipped: both disks are declared equal", number);
     want_superblock();
 }

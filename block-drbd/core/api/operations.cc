@@ -164,7 +164,7 @@ Result<uint64_t> Volume::detach(bool force) {
         return Error::of(ErrorCode::Refused,
                          "detach is refused: this node is Primary and has no other UpToDate disk to serve "
                          "the guest from; make it Secondary first, or force it and let the guest have I/O errors");
-    const bool ask = is_connected() && !force && state_.disk >= DiskState::Inconsistent;
+    const bool ask = is_connected() && !peer_lacks_volume() && !force && state_.disk >= DiskState::Inconsistent;
     const uint64_t number =
         begin_operation(OperationKind::Detach, ask ? OperationPhase::AskPeer : OperationPhase::WaitRequests);
     // A Primary's disk is left as a crash would leave it (spec row 104).
@@ -292,6 +292,12 @@ Result<uint64_t> Volume::invalidate_remote() {
     return number;
 }
 
+bool Volume::may_declare_equal() const {
+    return state_.connection == ConnectionState::Connected && policy_.agreed_version >= 90 && state_.peer != Role::Primary &&
+           state_.peer_disk >= DiskState::Inconsistent && may_skip_initial_sync(disk_.uuids) && peer_.has_generations &&
+           may_skip_initial_sync(peer_.generations.uuids);
+}
+
 // Spec 5.10; design D16: whether both images hold the same bytes nobody checks.
 Result<uint64_t> Volume::new_current_uuid(bool clear_bitmap, bool force) {
     if (auto free = check_free(); !free)
@@ -299,11 +305,9 @@ Result<uint64_t> Volume::new_current_uuid(bool clear_bitmap, bool force) {
     if (!is_attached())
         return refused("new-current-uuid", "no disk is attached");
     if (clear_bitmap) {
-        if (state_.connection != ConnectionState::Connected || policy_.agreed_version < 90 ||
-            !may_skip_initial_sync(disk_.uuids) || !peer_.has_generations ||
-            !may_skip_initial_sync(peer_.generations.uuids))
+        if (!may_declare_equal())
             return refused("new-current-uuid", "to skip the first sync both nodes must be connected (protocol 90 or later) "
-                                               "with metadata that was just created");
+                                               "and Secondary, with disks whose metadata was just created");
         if (!force)
             return refused("new-current-uuid", "it declares both images equal without a look at them; if you know that "
                                                "they are (both read as zero, or one is a copy of the other), force it");

@@ -86,10 +86,11 @@ void DrbdResource::on_activated(Role role) {
     take_role(role, "activated in the role of before", 0);
 }
 
-// The last disk was left in an orderly way: nobody can write any more.
+// The last disk was left in an orderly way: nobody can write any more.  A volume without a disk may have a guest that
+// lives on the peer's; its role ends when it is left itself.
 void DrbdResource::on_left() {
     for (const auto& volume : volumes_)
-        if (volume && (volume->is_attached() || volume->operation().pending()))
+        if (volume && (volume->is_attached() || volume->operation().pending() || volume->state().role == Role::Primary))
             return;
     take_role(Role::Secondary, "the last volume was closed", 0);
 }

@@ -230,7 +230,8 @@ void Volume::finish_as_target() {
     wanted.peer_disk = DiskState::UpToDate;
     wanted.disk = failed_blocks_ == 0 ? DiskState::UpToDate : DiskState::Inconsistent;
     wanted.paused_after_dependency = wanted.paused_by_peer = wanted.paused_by_user = false;
-    if (failed_blocks_ == 0)
+    // Unless the source has told of a newer one meanwhile.
+    if (failed_blocks_ == 0 && same_generation(peer_.generations.uuids.current, disk_.uuids.current))
         peer_.generations.uuids = disk_.uuids;
     finishing_ = true;
     change_state(ChangeKind::Hard, wanted, failed_blocks_ == 0 ? "the resync is finished" : "the resync ended with errors",
@@ -245,7 +246,7 @@ void Volume::finish_as_target() {
 bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
     const State& s = state_;
     const bool source = s.connection == SyncSource || s.connection == PausedSyncS;
-    target_is_done_ = false;  // it may have thought better of it
+    const bool was_done = std::exchange(target_is_done_, false);  // it may have thought better of it
     if (source && real == DiskState::Inconsistent && announced.connection > Connected)
         target_may_be_done_ = false;
     if (!source || announced.connection != Connected || s.disk != DiskState::UpToDate)
@@ -255,6 +256,9 @@ bool Volume::resync_is_finished_by(const State& announced, DiskState real) {
         return false;
     target_is_done_ = true;
     target_is_good_ = real == DiskState::UpToDate;
+    // What it tells after this is newer than what it has from here.
+    if (target_is_good_ && !was_done)
+        peer_.generations.uuids = with_resync_finished_as_source(disk_.uuids);
     // It has this generation, whatever is marked here; in one that was begun since it is not.
     if (target_is_good_ && same_generation(disk_.uuids.bitmap, sync_uuid_))
         target_may_be_done_ = nothing_was_left_ = true;
@@ -296,10 +300,8 @@ void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
     failed_blocks_ = target_is_good ? 0 : left_blocks;
     const ResyncProgress progress = resync_.progress(owner_.now_ms());
     resync_.abort();
-    if (target_is_good) {
+    if (target_is_good)
         disk_.uuids = with_resync_finished_as_source(disk_.uuids);
-        peer_.generations.uuids = disk_.uuids;
-    }
     State wanted = state_;
     wanted.connection = Connected;
     wanted.peer_disk = target_is_good ? DiskState::UpToDate : DiskState::Inconsistent;

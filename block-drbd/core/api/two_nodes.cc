@@ -49,8 +49,10 @@ StateVerdict Volume::on_peer_asks(const wire::StateChange& asked) {
     if (operation_.pending() && operation_.phase != OperationPhase::AskPeer && asked.connection)
         return {StateCode::InTransientState, "an operation is pending on this volume"};
     const StateVerdict verdict = change_state(ChangeKind::Soft, wanted, "asked for by the peer", 0);
-    if (verdict.ok())
+    if (verdict.ok()) {
+        peer_granted_ |= asked.role == Role::Primary;
         want_superblock();
+    }
     return verdict;
 }
 

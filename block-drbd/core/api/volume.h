@@ -332,6 +332,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     // operations.cc
     Result<void> check_free() const;
     uint64_t begin_operation(OperationKind kind, OperationPhase phase);
+    bool may_declare_equal() const;
     Result<uint64_t> ask_peer_for(uint64_t number, const wire::StateChange& change);
     bool is_last_data() const;
     void begin_to_leave();
@@ -402,6 +403,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool target_is_good_ = false;      // and that it has everything
     bool target_refused_ = false;      // source: a write of the guest failed there in this resync
     bool finishing_ = false;           // the resync that is being left is complete
+    bool peer_granted_ = false;        // it may become Primary, and has not said that it is
     bool consider_resync_ = false;     // spec 4.5: the peer may have declared its data good
     bool announce_skip_ = false;       // the next P_UUIDS says: no first sync
     bool waits_for_ping_ = false;      // nothing is left to ask for; the peer must have our last words

@@ -84,6 +84,10 @@ bool Volume::is_ahead_in_blocks(Role role) const {
 // and still the target of a peer that has become Primary without it (decision 0024).  Of
 // a peer that is Primary already it is the target at once (rule 41).
 void Volume::resync_failed_blocks() {
+    if (peer_granted_) {  // by its role it will judge, too: when it has it
+        send_state();
+        return;
+    }
     State peer;
     peer.role = state_.peer;
     peer.disk = state_.peer_disk;
