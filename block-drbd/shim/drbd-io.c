@@ -277,6 +277,10 @@ drbd_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
 int coroutine_fn GRAPH_RDLOCK
 drbd_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
+    /* The block layer asks for the ends by themselves, and takes that for done. */
+    if (!QEMU_IS_ALIGNED(offset | bytes, bs->bl.request_alignment)) {
+        return -ENOTSUP;
+    }
     return drbd_do(&(DrbdGuestRequest) {
         .bs = bs, .kind = DRBD_REQUEST_DISCARD, .offset = offset,
         .bytes = bytes, .flags = BDRV_REQ_MAY_UNMAP,

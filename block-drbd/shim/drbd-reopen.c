@@ -96,9 +96,10 @@ drbd_reopen_check(BDRVReopenState *state, const DrbdNodeOptions *new,
         return false;
     }
     if (!new->attach && disk && drbd_is_primary(s->obj)) {
-        error_setg(errp, "Node '%s' has the only good copy while Primary: make "
-                   "the resource Secondary first, or use drbd-detach with "
-                   "force", s->node_name);
+        error_setg(errp, "Node '%s' keeps its disk while the resource is "
+                   "Primary, as a reopen cannot ask the peer whether that has "
+                   "a good copy: use drbd-detach, or make the resource "
+                   "Secondary first", s->node_name);
         return false;
     }
     return disk || !new->attach || drbd_disk_check(s, errp);

@@ -11,6 +11,7 @@ from blockdrbd.daemon import wait_for
 from blockdrbd.metadata import AL_CLEAN, CONSISTENT, WAS_UP_TO_DATE
 from blockdrbd.nbdkit import SwitchedDisk
 from blockdrbd.nodes import drbd_node, file_node
+from blockdrbd.operation import wait_operation
 from blockdrbd.two_nodes import make_image
 from stack import BLOCK, MIB, pattern
 
@@ -449,3 +450,53 @@ def test_a_larger_disk_that_was_attached_alone(two):
     pair.b.run("drbd-attach", node_name="d0")
     pair.synced()
     assert pair.b.metadata().superblock().la_size_sect == pair.a.data_bytes // 512
+
+
+def crossed(*commands):
+    """Sends (node, command, arguments) one right after the other; the errors of those that fail."""
+    sent = [(node, node.qmp.send_raw(command, arguments)) for node, command, arguments in commands]
+    errors = []
+    for node, number in sent:
+        try:
+            wait_operation(node.qmp, node.qmp.wait_reply(number)["operation"], timeout_s=10)
+        except (OperationFailed, QmpError) as error:
+            errors.append(str(error))
+    return errors
+
+
+def test_both_disks_are_not_detached_at_once(two):
+    """Each asks the other; whoever has agreed keeps its own disk, and the guest has one."""
+    pair = two().established()
+    guest = pair.a.guest()
+    detach = ("drbd-detach", {"node-name": "d0"})
+    for attempt in range(40):
+        errors = crossed((pair.a, *detach), (pair.b, *detach))
+        assert errors, (attempt, pair.a.state())
+        guest.pwrite(pattern(attempt), 0)
+        for node in (pair.a, pair.b):
+            if node.volume()["disk"] == "Diskless":
+                node.run("drbd-attach", node_name="d0")
+        pair.synced()
+    pair.settle_equal()
+
+
+def test_an_invalidation_meets_a_disconnect(two):
+    """Whatever came of it: the invalidated disk is the target, and no block stays marked."""
+    pair = two().established(primary=False)
+    for attempt in range(30):
+        with open(pair.b.images[0], "r+b") as image:    # why it is invalidated
+            image.seek(2 * BLOCK)
+            image.write(b"BAD!")
+        errors = crossed((pair.a, "drbd-invalidate-remote", {"node-name": "d0"}),
+                         (pair.b, "drbd-disconnect", {"resource": "r0"}))
+        for node in (pair.a, pair.b):
+            if node.status()["connection"] == "StandAlone":
+                node.connect()
+        pair.synced()
+        if errors:      # B may not have heard of it
+            pair.a.run("drbd-invalidate-remote", node_name="d0")
+            pair.synced()
+        pair.assert_equal()
+        with open(pair.a.images[0], "rb") as image:
+            image.seek(2 * BLOCK)
+            assert image.read(4) == bytes(4), attempt

@@ -134,3 +134,14 @@ def test_reads_come_from_the_peer_when_the_disk_is_gone(two):
     pair.settle_equal()
     with open(pair.a.images[0], "rb") as image:
         assert image.read(2 * BLOCK) == pattern(1) + pattern(2)
+
+
+@pytest.mark.parametrize("offset, length", [(513, 1000), (1, 1), (4095, 2), (4096, MIB - 1)])
+def test_a_trim_whose_ends_are_no_sectors(two, offset, length):
+    """A hint: what cannot be discarded stays, and is no error."""
+    pair = two().ready()
+    guest = pair.a.guest()
+    guest.pwrite(pattern(1) * (MIB // BLOCK), 0)
+    guest.trim(length, offset)
+    guest.flush()
+    pair.settle_equal()

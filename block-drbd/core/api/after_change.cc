@@ -111,10 +111,13 @@ void Volume::after_change(const State& before, const char* reason) {
     // What the failed disk of the peer had acknowledged and not flushed may be lost.
     if (before.peer_disk >= Inconsistent && now.peer_disk < Inconsistent && is_connected())
         owner_.transfer_log().peer_disk_lost(number_);
-    if (is_resync(before.connection) && !is_resync(now.connection))
-        left_resync(before, reason);
+    // Only what comes behind the word that this disk is gone is marked by the peer as written there alone: whoever
+    // was held, by the state or by the resync, goes on after it.
     if (is_connected() && link_is_up())
         tell_peer(before);
+    io_.go_on();
+    if (is_resync(before.connection) && !is_resync(now.connection))
+        left_resync(before, reason);
     if (now.connection != before.connection)
         after_connection_change();
     if (before.disk != now.disk && now.disk < Inconsistent) {

@@ -38,7 +38,7 @@ StateVerdict Volume::change_state(ChangeKind kind, const State& wanted, const ch
     }
     // A new generation is asked for before anything may go on under the old one.
     new_generation_if_alone(before);
-    refresh_access();
+    update_access();
     after_change(before, reason);
     return verdict;
 }
@@ -95,9 +95,14 @@ void Volume::end_handover(int error, const char* warning) {
     io_.end_handover(error);
 }
 
+void Volume::refresh_access() {
+    update_access();
+    io_.go_on();
+}
+
 // Spec 6.1 and 6.9.  Design D17: a Secondary's copy is not the guest's to see or
 // change.
-void Volume::refresh_access() {
+void Volume::update_access() {
     using enum ConnectionState;
     using enum DiskState;
     const State& s = state_;
@@ -129,7 +134,7 @@ void Volume::refresh_access() {
     access.write_error = !primary || demoting_ ? -EROFS : data ? 0 : -EIO;
     if (!primary || !data)
         access.hold = false;  // nothing to hold: it fails
-    io_.set_access(access);
+    io_.change_access(access);
 }
 
 }  // namespace drbd

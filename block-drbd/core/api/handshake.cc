@@ -183,6 +183,8 @@ void Volume::tear_down(const EndTerms& terms, const char* reason) {
     // From here on acknowledgements are not read, but pings are answered: the target takes that for a
     // word that all of them were.
     note_progress(is_source(state_.connection) && is_attached() ? resync_.unacknowledged_blocks() : 0);
+    // Nor is anything confirmed any more: what comes back into the bitmap decides what the resync was.
+    resync_link_lost();
     prepare_end(terms);
     State wanted = state_;
     wanted.connection = ConnectionState::TearDown;

@@ -164,6 +164,9 @@ Result<uint64_t> Volume::detach(bool force) {
         return Error::of(ErrorCode::Refused,
                          "detach is refused: this node is Primary and has no other UpToDate disk to serve "
                          "the guest from; make it Secondary first, or force it and let the guest have I/O errors");
+    if (!force && is_connected() && state_.peer == Role::Primary && state_.peer_disk <= DiskState::Failed &&
+        state_.disk == DiskState::UpToDate)
+        return refused("detach", "the peer is Primary, and its guest lives on this disk, the last one that is UpToDate");
     const bool ask = is_connected() && !peer_lacks_volume() && !force && state_.disk >= DiskState::Inconsistent;
     const uint64_t number =
         begin_operation(OperationKind::Detach, ask ? OperationPhase::AskPeer : OperationPhase::WaitRequests);

@@ -6,6 +6,8 @@
 // lost meanwhile the activity goes on, because memory has changed already, and
 // the state is what the disk says.
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "core/api/volume.h"
@@ -122,8 +124,9 @@ void Volume::transition_is_done() {
             wanted.connection = SyncTarget;
         else if (same_link && done == Transition::InvalidateSelf && state_.connection == StartingSyncT)
             wanted.connection = WFSyncUUID;
-        else
-            wanted.disk = DiskState::Inconsistent;  // the source is gone, or its disk: no resync follows
+        // No resync may follow: the source is gone, or its disk, or it never hears that this disk was invalidated.
+        if (wanted.connection == state_.connection || done == Transition::InvalidateSelf)
+            wanted.disk = DiskState::Inconsistent;
         if (done == Transition::InvalidateSelf)
             explain_resync("this node's data was invalidated");
         change_state(ChangeKind::Hard, wanted,
@@ -322,6 +325,13 @@ void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
 }
 
 void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
+    if (kind == DRBD_REQUEST_FLUSH) {
+        // What the guest wrote meanwhile may be lost with it, and a later flush would call that stable.
+        link().drop(NetworkFailure, "the disk of volume %u could not be flushed (%s): what the peer wrote last must be resynced",
+                    number_, std::strerror(-error));
+        image_failed(kind, offset, bytes, error);
+        return;
+    }
     if (error == -ENOSPC && !resync_lacks_space_)
         owner_.notices().warning(static_cast<int>(number_),
                                  "the image has no space for what the resync brings (at %llu): those blocks are left; make "

@@ -46,7 +46,9 @@ StateVerdict Volume::on_peer_asks(const wire::StateChange& asked) {
         return {StateCode::NotSupported, "a peer may declare this disk Outdated, and nothing else"};
     if (asked.peer_disk && state_.role == Role::Primary)
         return {StateCode::DeviceInUse, "this node is Primary and its data is in use"};
-    if (operation_.pending() && operation_.phase != OperationPhase::AskPeer && asked.connection)
+    // This disk goes by the peer's own consent: the peer's does not go, too.
+    const bool leaves = asked.disk && operation_.kind == OperationKind::Detach;
+    if (operation_.pending() && operation_.phase != OperationPhase::AskPeer && (asked.connection || leaves))
         return {StateCode::InTransientState, "an operation is pending on this volume"};
     const StateVerdict verdict = change_state(ChangeKind::Soft, wanted, "asked for by the peer", 0);
     if (verdict.ok()) {

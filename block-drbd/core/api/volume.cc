@@ -238,13 +238,15 @@ bool Volume::peer_uses_disk() const {
 }
 
 // No space is the guest's business (design D17), and a layer that cannot
-// discard is not broken.
+// discard is not broken.  What a flush has no space for the image may drop, whatever
+// the next one says: it is no copy to go on with where the peer has a good one.
 void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     if (kind == DRBD_REQUEST_WRITE || kind == DRBD_REQUEST_ZEROES || kind == DRBD_REQUEST_DISCARD) {
         failed_here_ += divide_up(offset + bytes, kBlockSize) - offset / kBlockSize;
         lacks_at_end_ = true;
     }
-    if (error != -ENOSPC && kind != DRBD_REQUEST_DISCARD)
+    const bool waits_for_space = error == -ENOSPC && !(kind == DRBD_REQUEST_FLUSH && peer_serves());
+    if (!waits_for_space && kind != DRBD_REQUEST_DISCARD)
         image_failed(kind, offset, bytes, error);
 }
 
@@ -266,6 +268,8 @@ void Volume::image_failed(DrbdRequestKind kind, uint64_t offset, uint64_t bytes,
             wanted.disk = DiskState::Inconsistent;
             change_state(ChangeKind::Hard, wanted, reason, 0);
             begin_handover();
+        } else if (is_being_called_good() && kind != DRBD_REQUEST_READ) {
+            begin_handover();  // until its superblock says again that it is not
         }
         owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
         return;
@@ -285,7 +289,7 @@ void Volume::on_generation_wanted() {
 void Volume::lose_disk(const char* reason) {
     if (state_.disk == DiskState::Failed || state_.disk == DiskState::Diskless)
         return;
-    const bool was_good = state_.disk == DiskState::UpToDate;
+    const bool was_good = state_.disk == DiskState::UpToDate || is_being_called_good();
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);

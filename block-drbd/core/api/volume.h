@@ -259,7 +259,8 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
 
     // change_state.cc, after_change.cc
     StateVerdict change_state(ChangeKind kind, const State& wanted, const char* reason, uint64_t operation);
-    void refresh_access();
+    void refresh_access();  // who was held goes on if it may
+    void update_access();
     void after_change(const State& before, const char* reason);
     void after_connection_change();
     void left_resync(const State& before, const char* reason);

@@ -93,8 +93,13 @@ class GuestIo {
 
     // ---- state ----
 
-    // Those who were held go on if they may.
-    void set_access(const Access& access);
+    // What may be done from here on; those who were held wait for go_on().
+    void change_access(const Access& access);
+    void go_on();
+    void set_access(const Access& access) {
+        change_access(access);
+        go_on();
+    }
     // The image holds in its cache what the next guest reads: its first flush reaches it.
     void image_is_unflushed() { written_generation_++; }
     // Completed writes are counted; a flush of the image covers those before it began.

@@ -80,10 +80,13 @@ DrbdStep GuestIo::hold(Request& request) {
     return request.step = DRBD_STEP_WAIT;
 }
 
-void GuestIo::set_access(const Access& access) {
+void GuestIo::change_access(const Access& access) {
     access_ = access;
     if (access.write_error == -EROFS)
         owes_loss_ = false;  // a Secondary; the next guest was promised nothing
+}
+
+void GuestIo::go_on() {
     // Each at most once: one that must wait again comes behind the others.
     for (unsigned left = wait_state_.size(); left > 0 && !access_.hold; left--) {
         Request* request = wait_state_.pop_front();

@@ -10,6 +10,7 @@
 // the world is mended: both nodes together, equal, and at rest.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,7 @@ class Runner {
     void move_guest(int host, bool licence);
     bool issue(const Words& words, size_t at);   // a request; false if it cannot be
     void request(const Words&);
+    std::optional<uint64_t> begin_operation(const Words& words);
     void begin_request(const Words&);
     void wait_for_requests(const Words&);
     void expect(const Words&);
@@ -115,7 +117,7 @@ class Runner {
         uint64_t number = 0;                     // of the operation; 0: none was begun
         bool force = false;
     } promotion_[2];
-    uint64_t detaching_[2] = {0, 0};  // `begin detach`
+    uint64_t begun_[2] = {0, 0};                 // operations that nobody waits for yet
 };
 
 }  // namespace drbd::sim

@@ -278,18 +278,32 @@ void Runner::request(const Words& words) {
         listing_.say(h, "pending", words[0] + " does not end");
 }
 
+// One of each host at a time; none if the words name no operation.
+std::optional<uint64_t> Runner::begin_operation(const Words& words) {
+    const int h = host_of(words, 2);
+    if (words[1] == "detach")
+        return node(h).detach(0, has(words, "force"));
+    if (words[1] == "disconnect")
+        return node(h).disconnect(has(words, "force"));
+    if (words[1] == "invalidate-remote")
+        return node(h).invalidate_remote(0);
+    if (words[1] == "new-current-uuid")
+        return node(h).new_current_uuid(0, has(words, "clear-bitmap"));
+    return std::nullopt;
+}
+
 void Runner::begin_request(const Words& words) {
     if (words[1] == "promote")
         begin_promotion(words, 2);
-    else if (words[1] == "detach")
-        detaching_[host_of(words, 2)] = node(host_of(words, 2)).detach(0, has(words, "force"));
+    else if (const std::optional<uint64_t> number = begin_operation(words))
+        begun_[host_of(words, 2)] = *number;
     else if (!issue(words, 1) && !is_injected())
         complain("script: the request cannot be made here");
 }
 
 void Runner::wait_for_requests(const Words& words) {
     end_promotion(host_of(words));
-    if (const uint64_t number = std::exchange(detaching_[host_of(words)], 0); number != 0)
+    if (const uint64_t number = std::exchange(begun_[host_of(words)], 0); number != 0)
         finish(host_of(words), number);
     if (!wait([&] { return node(host_of(words)).requests_in_flight() == 0; }) && !is_injected())
         complain("expect: requests on " + words[1] + " do not end");
