@@ -390,7 +390,7 @@ uint64_t Node::new_current_uuid(unsigned volume, bool clear_bitmap) {
 void Node::drain(unsigned volume, bool begin) {
     call([this, volume, begin] {
         world_.trace().line(host_, begin ? "drain" : "undrain", volume);
-        begin ? drbd_on_drain_begin(core_, volume) : drbd_on_drain_end(core_, volume);
+        begin ? drbd_on_drain_begin(core_now(), volume) : drbd_on_drain_end(core_now(), volume);
         begin ? drains_[volume]++ : drains_[volume]--;
         kick();
     });

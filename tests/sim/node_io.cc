@@ -228,7 +228,7 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
     uint8_t digest[DRBD_DIGEST_SIZE];
     if (io.wants_digest && buffer)
         played_digest("", buffer, io.bytes, digest);
-    drbd_on_peer_io_done(core_, io.id, result, buffer, io.wants_digest && buffer ? digest : nullptr);
+    drbd_on_peer_io_done(core_now(), io.id, result, buffer, io.wants_digest && buffer ? digest : nullptr);
     kick();
 }
 

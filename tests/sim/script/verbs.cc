@@ -283,10 +283,23 @@ std::optional<uint64_t> Runner::begin_operation(const Words& words) {
     const int h = host_of(words, 2);
     if (words[1] == "detach")
         return node(h).detach(0, has(words, "force"));
+    if (words[1] == "attach")
+        return node(h).attach(0);
+    if (words[1] == "connect")
+        return node(h).connect(false);
     if (words[1] == "disconnect")
         return node(h).disconnect(has(words, "force"));
+    if (words[1] == "demote") {
+        if (world_.guest().runs_on(h))
+            world_.guest().stop();
+        return node(h).set_role(false, false);
+    }
+    if (words[1] == "invalidate")
+        return node(h).invalidate(0);
     if (words[1] == "invalidate-remote")
         return node(h).invalidate_remote(0);
+    if (words[1] == "outdate")
+        return node(h).outdate(0);
     if (words[1] == "new-current-uuid")
         return node(h).new_current_uuid(0, has(words, "clear-bitmap"));
     return std::nullopt;
