@@ -48,6 +48,7 @@ void Guest::begin(int host, bool licence) {
     // Where there is nothing to read a guest does not boot; it is tried again.  Nor does it while what the guest before
     // wrote is on its way to the peer's disk, on which this one would live: nobody can tell yet what it will find.
     licence &= !owes_check_[host];
+    licence |= world_.direction().is_forced(host);  // also where the forced one was left before a guest saw it
     const bool on_its_way = world_.node(host).connection_status().unacknowledged != 0;
     for (unsigned v = 0; v < histories_.size(); v++)
         if (const Disk* good = good_data(host, v); !good || (on_its_way && good != &world_.node(host).disk(v))) {
@@ -187,6 +188,15 @@ void Guest::on_copy_lost(int host, unsigned volume) {
     if (running_ && host_ != host && !promises_both_copies() &&
         std::string(world_.node(host_).status(volume).disk) != "UpToDate")
         lost_promises_ = true;
+}
+
+// The same of a write that it refuses, and goes on: the guest reads what was there before.
+void Guest::on_copy_refuses(int host, unsigned volume) {
+    const bool before = std::exchange(lost_promises_, false);
+    on_copy_lost(host, volume);
+    if (lost_promises_)
+        histories_[volume].only_copy_lost();
+    lost_promises_ |= before;
 }
 
 // -------------------------------------------------------------- requests --

@@ -29,6 +29,7 @@ class Guest {
     bool has_lost_promises() const { return lost_promises_; }
     void on_own_disk_lost(int host, unsigned volume);
     void on_copy_lost(int host, unsigned volume);
+    void on_copy_refuses(int host, unsigned volume);
     void on_process_died(int host, bool lost_cache);
     // An administrator gives that host's data up: what A and B have promised there is not asked for.
     void on_invalidated(int host) { lost_promises_ |= host == host_ && !promises_both_copies(); }

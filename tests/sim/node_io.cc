@@ -223,8 +223,10 @@ void Node::peer_io_done(const DrbdPeerIo& io, uint32_t write, Disk::FlushPositio
         break;
     }
     world_.trace().line(host_, "peer-io-done", io.id, static_cast<uint64_t>(result));
-    if (result < 0 && (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES))
+    if (result < 0 && (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES)) {
         world_.wire().on_peer_write_failed(host_, io.volume, io.offset / 512, io.bytes / 512);
+        world_.guest().on_copy_refuses(host_, io.volume);
+    }
     uint8_t digest[DRBD_DIGEST_SIZE];
     if (io.wants_digest && buffer)
         played_digest("", buffer, io.bytes, digest);

@@ -22,7 +22,7 @@ void ResyncDirection::on_guest_begins(int host, unsigned volume, const History& 
 std::string ResyncDirection::on_target(int host, unsigned volume, const History& history, const Disk& target, const Disk& source) {
     Orphans orphans;
     orphans.swap(orphans_[host][volume]);
-    forced_[host] = false;
+    forced_[host] = forced_[1 - host];  // what it gets is what somebody has called good
     if (licence_[host][volume])
         return "";
     for (const auto& [sector, value] : orphans)
