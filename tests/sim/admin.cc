@@ -215,10 +215,12 @@ bool Admin::needs_force(int h) const {
     return !is_up_to_date(1 - h);
 }
 
-// An old disk under a running guest is no source (decision 0026).
+// An old disk under a running guest is no source (decision 0026), and another old one beside it is no better.
 bool Admin::is_bad(int h, unsigned volume) const {
-    const char* disk = world_.node(h).status(volume).disk;
-    return is(disk, "Inconsistent") || (is(disk, "Outdated") && world_.node(h).is_primary());
+    const auto is_outdated = [&](int host) { return is(world_.node(host).status(volume).disk, "Outdated"); };
+    if (is_outdated(h))
+        return world_.node(h).is_primary() || (world_.node(1 - h).is_primary() && is_outdated(1 - h));
+    return is(world_.node(h).status(volume).disk, "Inconsistent");
 }
 
 bool Admin::nobody_is_good() const {

@@ -86,7 +86,7 @@ class Guest {
     bool lost_promises_ = false;
     DrbdProtocol promised_by_;
     bool owes_check_[2] = {false, false};          // what the last guest was promised was not looked for yet
-    int host_ = -1;
+    int host_ = -1;                                // -1: none yet, or it was overruled
     unsigned in_flight_ = 0, uncommitted_ = 0;
     uint64_t stint_ = 0;
     uint64_t next_write_id_ = 1;

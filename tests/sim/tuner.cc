@@ -85,8 +85,10 @@ void copy_agreed(Settings& to, const Settings& from) {
     to.integrity = from.integrity;
 }
 
-// What is configured does not fit together.
-bool refuses(const char* reason) { return std::strstr(reason, ": this node ") || std::strstr(reason, "they would not agree"); }
+// What is configured does not fit together.  Always-asbp is not compared: where it differs both may yield.
+bool refuses(const char* reason) {
+    return std::strstr(reason, ": this node ") || std::strstr(reason, "they would not agree") || std::strstr(reason, "both nodes want to be");
+}
 
 }  // namespace
 
@@ -214,6 +216,7 @@ void Tuner::align(int h) {
     copy_agreed(settings, world_.node(1 - h).settings());
     for (unsigned i = 0; i < 3; i++)
         settings.after_sb[i] = peers_policy(world_.node(1 - h).settings().after_sb[i]);
+    settings.always_asbp = world_.node(1 - h).settings().always_asbp;
     world_.node(h).configure(settings);
     if (world_.node(1 - h).is_running())
         world_.node(1 - h).configure(world_.node(1 - h).settings());

@@ -257,8 +257,10 @@ void World::check_disks(unsigned volume, View a, View b) {
         complain(wrong);
     // It goes through all that was ever written: seldom, but in the world where much is under way for long.
     const bool is_asked = (options_.stuck_io > 0 || crash_checks_ % kSurvivorChecksEvery == 0) && !as_if_crashed_[volume].is_split(views);
+    // What a guest that was overruled had under way lands on the other's data.
+    const bool has_order = guest_.host() >= 0 && !guest_.has_lost_promises();
     for (int h = 0; h < 2; h++)
-        if (is_asked && !has_disk_errors_ && !guest_.has_lost_promises() && !direction_.is_forced(h))
+        if (is_asked && has_order && !has_disk_errors_ && !direction_.is_forced(h))
             if (const std::string wrong = check_survivor_order(history, *disks[h], h, views[h]); !wrong.empty())
                 complain(wrong);
 }
@@ -322,6 +324,7 @@ void World::on_process_died(int host, bool lost_cache) {
 }
 
 void World::on_process_started(Node& node) {
+    has_old_peer_ |= node.settings().version_max < 96;  // also where that was configured while no process ran
     wire_.configuration().on_start(node.host(), queue_.now(), node.settings());
 }
 
@@ -424,6 +427,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (disk_is_good && has_promise && !given_up && !left_behind)
         if (const std::string wrong = check_resync_result(guest_.history(volume), node.disk(volume), host, heir); !wrong.empty())
             complain(wrong);
+    // A disk that lacks what it had received is a target of whoever has a whole one, however old that is (spec 4.3).
+    if (std::strcmp(change.field, "disk") == 0 && std::strstr(change.text, "failed after the connection was lost"))
+        direction_.on_licence(host, volume);
     // What makes a target is stable, though the connection, or the process, may have gone meanwhile.
     if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Inconsistent") == 0 &&
         (std::strstr(change.text, "a resync from the peer has begun") || std::strcmp(change.old_value, "Attaching") == 0))
@@ -432,8 +438,9 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
         return;
     if (std::strcmp(change.new_value, "WFBitMapT") == 0)
         note_target(node, volume);
-    else if (std::strcmp(change.old_value, "WFBitMapT") == 0 && std::strcmp(change.new_value, "WFSyncUUID") != 0)
-        targets_[host][volume].reset();
+    else if ((std::strcmp(change.old_value, "WFBitMapT") == 0 && std::strcmp(change.new_value, "WFSyncUUID") != 0) ||
+             std::strcmp(change.new_value, "Connected") == 0 || std::strcmp(change.new_value, "WFBitMapS") == 0)
+        targets_[host][volume].reset();  // it came to nothing, or the next verdict is another
     if (std::strcmp(change.new_value, "SyncTarget") != 0)
         return;
     guest_.on_target(host);

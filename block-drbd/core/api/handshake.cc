@@ -118,6 +118,14 @@ void Volume::send_state_of(const State& state) {
     link().send_data(wire::encode_state(link().room(), link().to(number_), state));
 }
 
+// What a disk that is Negotiating becomes when the peer's goes before they were compared: a Primary
+// takes none that its guest has not seen.
+DiskState Volume::uncompared_disk() const {
+    const bool known = state_.role != Role::Primary ||
+                       (!peer_has_newer_ && same_generation(exposed_uuid_, disk_.uuids.current));
+    return known ? intended_disk_ : DiskState::Failed;
+}
+
 // The connection is gone; what it leaves is a state without a peer.  The
 // generation that a Primary needs from here on is made by that change.
 void Volume::link_lost(ConnectionState how, const char* reason) {
@@ -144,9 +152,7 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
         wanted.disk = DiskState::Outdated;
     peer_outdates_itself_ = outdates_itself_ = false;
     if (state_.disk == DiskState::Negotiating) {
-        const bool known = state_.role != Role::Primary ||
-                           (!peer_has_newer_ && same_generation(exposed_uuid_, disk_.uuids.current));
-        wanted.disk = known ? intended_disk_ : DiskState::Failed;
+        wanted.disk = uncompared_disk();
         // Alone after all: the peer's disk may be of this generation, as after an attach without a peer.
         io_.want_generation(state_.role == Role::Primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared));
     }
@@ -500,7 +506,7 @@ Result<void> Volume::apply_peer_state(const State& announced) {
     next.paused_by_peer = announced.paused_after_dependency || announced.paused_by_user;
     if (before.disk == DiskState::Negotiating && next.disk == DiskState::Negotiating &&
         (decided || announced.disk < DiskState::Negotiating))
-        next.disk = intended_disk_;
+        next.disk = decided ? intended_disk_ : uncompared_disk();
 
     if (decided) {
         take_decision();

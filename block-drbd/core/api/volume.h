@@ -296,6 +296,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     Result<void> refuse_handshake(const State& announced, DiskState& real, State& next);
     void doubt_target(State& wanted);
     void take_decision();
+    DiskState uncompared_disk() const;
     bool resync_is_finished_by(const State& announced, DiskState real);
 
     // transition.cc

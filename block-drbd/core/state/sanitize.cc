@@ -78,8 +78,12 @@ State sanitize(const State& old_state, State s, const StatePolicy& policy) {
     }
     if (s.connection == StandAlone && s.disk == Diskless && s.role == Role::Secondary)
         s.paused_after_dependency = false;
-    if (s.connection > Connected && (s.disk <= Failed || s.peer_disk <= Failed))
+    if (s.connection > Connected && (s.disk <= Failed || s.peer_disk <= Failed)) {
+        // What was about to be the target of this disk is no better because that is gone: stricter than the reference.
+        if ((s.connection == WFBitMapS || s.connection == StartingSyncS) && s.peer_disk == Consistent)
+            s.peer_disk = Inconsistent;
         s.connection = Connected;
+    }
     if (s.connection >= Connected && s.connection < Ahead) {
         const State asked = s;
         // The guest of a Primary has seen newer data than an Outdated disk here has.

@@ -76,6 +76,11 @@ std::string difference(const TappedParameters& own, const TappedParameters& peer
     return own.integrity == peer.integrity ? "" : text_of("data-integrity-alg", name(own), name(peer));
 }
 
+TappedParameters with_policies(TappedParameters said, const std::array<uint32_t, 3>& policies) {
+    std::ranges::copy(policies, said.after_sb);
+    return said;
+}
+
 std::string who(int host) { return std::string("configuration: ") + "AB"[host] + " "; }
 
 }  // namespace
@@ -150,28 +155,34 @@ void Configuration::on_barrier_answer(int host, Time now, uint32_t number) {
 
 std::vector<TappedParameters> Configuration::possible(int host) const {
     std::vector<TappedParameters> possible{said_[host]};
-    auto add = [&](const Policies& policies) {
-        possible.push_back(said_[host]);
-        std::ranges::copy(policies, possible.back().after_sb);
-    };
     for (const Since& own : own_updates_[host])
-        add(own.policies);
+        possible.push_back(with_policies(said_[host], own.policies));
     for (const Policies& peers : updates_[host])
-        add(peers);
+        possible.push_back(with_policies(said_[host], peers));
     for (const Since& configured : configured_[host])
-        add(configured.policies);
+        possible.push_back(with_policies(said_[host], configured.policies));
     return possible;
 }
 
 std::string Configuration::on_connection(int host, const std::string& state, const std::string& text) const {
     if (tcp_[0] != tcp_[1] || said_[0].protocol == 0 || said_[1].protocol == 0)
         return "";
-    const std::string wrong = difference(said_[host], said_[1 - host]);
-    if (wrong.empty())
-        return "";
-    if (state == "Connected" || state == "WFBitMapS" || state == "WFBitMapT")
+    // The peer's P_PROTOCOL is compared with what is configured when it comes, which may be newer than what was said.
+    std::vector<TappedParameters> compared{said_[host]};
+    for (const Since& own : own_updates_[host])
+        compared.push_back(with_policies(said_[host], own.policies));
+    bool are_alike = false, is_named = false;
+    std::string wrong;
+    for (const TappedParameters& own : compared) {
+        const std::string found = difference(own, said_[1 - host]);
+        are_alike |= found.empty();
+        is_named |= !found.empty() && text.find(found) != std::string::npos;
+        if (wrong.empty())
+            wrong = found;
+    }
+    if (!are_alike && (state == "Connected" || state == "WFBitMapS" || state == "WFBitMapT"))
         return who(host) + "is " + state + " although both have said: " + wrong;
-    if (text.find("configure both alike") != std::string::npos && text.find(wrong) == std::string::npos)
+    if (!wrong.empty() && !is_named && text.find("configure both alike") != std::string::npos)
         return who(host) + "names another difference than: " + wrong + "; " + text;
     return "";
 }

@@ -7,8 +7,8 @@
 //   P_PROTOCOL says what the administrator has configured last, or what a
 //     P_PROTOCOL_UPDATE of the peer has said since (must have, if a barrier behind it
 //     was answered); P_PROTOCOL_UPDATE says what was configured on this connection
-//   nodes become Connected only if both have said the same; who sees a difference
-//     names the option and both values
+//   a node becomes Connected only if the peer has said what this one has said, or
+//     has configured since; who sees a difference names the option and both values
 // Verified: commands and their results, by ranges of its own; the packets of both
 // nodes.  Not verified: what timeouts and sizes do (liveness, bounds).
 #pragma once

@@ -26,7 +26,7 @@ std::string ResyncDirection::on_target(int host, unsigned volume, const History&
     if (licence_[host][volume])
         return "";
     for (const auto& [sector, value] : orphans)
-        if (target.value(View::Current, sector) == value)
+        if (target.value(View::Current, sector) == value && source.value(View::Current, sector) != value)
             return std::string("resync_direction: ") + "AB"[host] + " becomes target, and nobody said that its data may go; sector " +
                    std::to_string(sector) + " has write " + std::to_string(value >> 12) + ", which completed there alone";
     for (const uint64_t block : history.touched())

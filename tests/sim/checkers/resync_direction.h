@@ -7,9 +7,10 @@
 // Verified, when a volume becomes SyncTarget, from the images: the source holds in
 // each sector what the last guest may find there; and what a guest completed on
 // the target and the next guest never saw (it began on the other host) is not
-// overwritten.  A licence is for all volumes of a host; each loses it when a guest begins
+// overwritten by anything else (the source may have it, too, by a resync).
+// A licence is for all volumes of a host; each loses it when a guest begins
 // with its data.
-// Not verified: writes that a host lost itself; whether a refusal was due.
+// Not verified: writes that a host lost itself, and what else was on a disk that failed one of them after the connection was lost; whether a refusal was due.
 #pragma once
 
 #include <map>

@@ -9,7 +9,9 @@
 // ones (it loses power).  An Inconsistent disk is passed over: nobody goes on
 // with it.  So a target that is not marked as one is found.
 // One that was promoted by force is passed over, too, until its guest begins; and
-// both while they are split: the order of all writes is that of neither.
+// both while they are split: the order of all writes is that of neither; and both
+// from when a policy has overruled a guest until the next one begins: what that one
+// had under way lands on the data that it was overruled by.
 // Not verified: zeroes, which carry no name, as the newer write; what a write
 // that failed left; disks that report errors; after a loss of power what a
 // host's cache had lost before, the own one or, by a resync, the other one's;
