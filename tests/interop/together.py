@@ -245,6 +245,8 @@ class Together:
 
     def settle_equal(self):
         self.synced()
+        # Under A nobody has waited for the kernel's disk yet.
+        self.ours.wait(lambda: self.ours.peer()['epochs'] == 0 and self.ours.peer()['unacknowledged'] == 0, 'all is acknowledged', 60)
         self.kernel.rc('sync')
         usable = data_bytes(self.size, True)
         for volume in range(self.ours.volumes):

@@ -10,7 +10,8 @@
 // overwritten by anything else (the source may have it, too, by a resync).
 // A licence is for all volumes of a host; each loses it when a guest begins
 // with its data.
-// Not verified: writes that a host lost itself, and what else was on a disk that failed one of them after the connection was lost; whether a refusal was due.
+// Not verified: writes that a host lost itself, and what else was on a disk that
+// failed one of them after the connection was lost; whether a refusal was due.
 #pragma once
 
 #include <map>
