@@ -191,8 +191,10 @@ void Volume::start_as_source() {
     change_state(ChangeKind::Hard, wanted, decision_.reason, 0);
     resync_.begin(Direction::Source);
     notify_resync(DRBD_RESYNC_STARTED, decision_.reason);
-    if (policy_.agreed_version < 95 && disk_.bitmap.count() == 0)
+    if (policy_.agreed_version < 95 && disk_.bitmap.count() == 0) {
+        peer_.generations.uuids = with_resync_finished_as_source(disk_.uuids);
         finish_as_source(true, 0);
+    }
 }
 
 // The target has nothing left to ask for, and all of it is stable.
@@ -326,10 +328,12 @@ void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
 
 void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     if (kind == DRBD_REQUEST_FLUSH) {
-        // What the guest wrote meanwhile may be lost with it, and a later flush would call that stable.
-        link().drop(NetworkFailure, "the disk of volume %u could not be flushed (%s): what the peer wrote last must be resynced",
-                    number_, std::strerror(-error));
         image_failed(kind, offset, bytes, error);
+        // What the peer's guest wrote meanwhile may be lost with it, and a later flush would call that stable.
+        if (state_.disk >= DiskState::Inconsistent && state_.role != Role::Primary)
+            link().drop(NetworkFailure,
+                        "the disk of volume %u could not be flushed (%s): what the peer wrote last must be resynced", number_,
+                        std::strerror(-error));
         return;
     }
     if (error == -ENOSPC && !resync_lacks_space_)
