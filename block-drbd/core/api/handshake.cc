@@ -592,7 +592,9 @@ Result<void> Volume::refuse_handshake(const State& announced, DiskState& real, S
     if (decision_.refusal == Refusal::SplitBrain)
         notices.split_brain(volume, decision_.reason);
     next.connection = ConnectionState::Connected;
-    if (state_.disk == DiskState::Negotiating) {
+    // Where they meet, the peer's data may be none that the guest has seen: it does not go on there either.
+    const bool goes_on_there = is_connected() || !guest_has_not_seen(peer_.generations.uuids);
+    if (state_.disk == DiskState::Negotiating && goes_on_there) {
         notices.warning(volume, "the disk is given up again: %.200s", decision_.reason);
         next.disk = DiskState::Failed;
         return {};

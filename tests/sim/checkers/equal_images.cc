@@ -19,6 +19,9 @@ std::string check_equal_images(const Disk& a, const Disk& b) {
     const auto read = read_superblock(a, View::Current);
     // Internal metadata lies behind the data.
     const uint64_t end = std::min<uint64_t>(a.image().sectors(), read.valid ? read.superblock.la_size.value : ~0ull);
+    const auto other = read_superblock(b, View::Current);
+    if (read.valid && other.valid && (read.superblock.uuids.current | 1) != (other.superblock.uuids.current | 1))
+        return "equal_images: the nodes are of two data generations although both are UpToDate and at rest";
     std::string found;
     uint64_t compared = ~uint64_t{0};
     auto compare = [&](uint64_t chunk) {

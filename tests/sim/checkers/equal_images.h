@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Promise: two UpToDate nodes that are connected and at rest hold equal images,
-// and no bit is set.
-// Verified: every sector that was ever written on either disk.  To be asked only
-// when nothing is in flight.
+// Promise: two UpToDate nodes that are connected and at rest hold equal images of
+// one data generation, and no bit is set.
+// Verified: every sector that was ever written on either disk; the current
+// identifiers, bit 0 aside.  To be asked only when nothing is in flight.
 #pragma once
 
 #include <string>
