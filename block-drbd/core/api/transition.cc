@@ -52,7 +52,7 @@ bool Volume::waits_to_invalidate() const {
 void Volume::begin_transition(Transition transition) {
     DRBD_ASSERT(is_attached());
     if (transition == Transition::FinishTarget)
-        lacks_at_end_ = false;
+        lacks_at_end_ = failed_at_end_ = false;
     next_transition_ = transition;
     start_next_transition();
 }
@@ -144,6 +144,8 @@ void Volume::transition_is_done() {
         // A write that failed meanwhile is missing here, whatever the superblock says.  What was marked because the peer
         // is lost is no such block.
         failed_blocks_ = same_link || lacks_at_end_ ? disk_.bitmap.count() : 0;
+        if (failed_at_end_)
+            failed_blocks_ = std::max<uint64_t>(failed_blocks_, 1);  // of a flush nobody knows which
         if (std::exchange(peer_may_lack_, false))
             bits_due_ |= resync_.on_peer_disk_lost();
         if (same_link && (state_.connection == SyncTarget || state_.connection == PausedSyncT)) {
@@ -327,15 +329,6 @@ void Volume::finish_as_source(bool target_is_good, uint64_t left_blocks) {
 }
 
 void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
-    if (kind == DRBD_REQUEST_FLUSH) {
-        image_failed(kind, offset, bytes, error);
-        // What the peer's guest wrote meanwhile may be lost with it, and a later flush would call that stable.
-        if (state_.disk >= DiskState::Inconsistent && state_.role != Role::Primary)
-            link().drop(NetworkFailure,
-                        "the disk of volume %u could not be flushed (%s): what the peer wrote last must be resynced", number_,
-                        std::strerror(-error));
-        return;
-    }
     if (error == -ENOSPC && !resync_lacks_space_)
         owner_.notices().warning(static_cast<int>(number_),
                                  "the image has no space for what the resync brings (at %llu): those blocks are left; make "
@@ -343,6 +336,10 @@ void Volume::on_resync_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_
                                  static_cast<unsigned long long>(offset));
     resync_lacks_space_ |= error == -ENOSPC;
     on_disk_error(kind, offset, bytes, error);
+    // What the peer's guest wrote meanwhile may be lost with it, and a later flush would call that stable.
+    if (kind == DRBD_REQUEST_FLUSH && state_.disk >= DiskState::Inconsistent && owner_.peer_io().has_unflushed(number_))
+        link().drop(NetworkFailure, "the disk of volume %u could not be flushed (%s): what the peer wrote last must be resynced",
+                    number_, std::strerror(-error));
 }
 
 // ---- time ----

@@ -238,15 +238,13 @@ bool Volume::peer_uses_disk() const {
 }
 
 // No space is the guest's business (design D17), and a layer that cannot
-// discard is not broken.  What a flush has no space for the image may drop, whatever
-// the next one says: it is no copy to go on with where the peer has a good one.
+// discard is not broken.
 void Volume::on_disk_error(DrbdRequestKind kind, uint64_t offset, uint64_t bytes, int error) {
     if (kind == DRBD_REQUEST_WRITE || kind == DRBD_REQUEST_ZEROES || kind == DRBD_REQUEST_DISCARD) {
         failed_here_ += divide_up(offset + bytes, kBlockSize) - offset / kBlockSize;
         lacks_at_end_ = true;
     }
-    const bool waits_for_space = error == -ENOSPC && !(kind == DRBD_REQUEST_FLUSH && peer_serves());
-    if (!waits_for_space && kind != DRBD_REQUEST_DISCARD)
+    if (error != -ENOSPC && kind != DRBD_REQUEST_DISCARD)
         image_failed(kind, offset, bytes, error);
 }
 
@@ -269,6 +267,7 @@ void Volume::image_failed(DrbdRequestKind kind, uint64_t offset, uint64_t bytes,
             change_state(ChangeKind::Hard, wanted, reason, 0);
             begin_handover();
         } else if (is_being_called_good() && kind != DRBD_REQUEST_READ) {
+            failed_at_end_ = true;
             begin_handover();  // until its superblock says again that it is not
         }
         owner_.notices().warning(static_cast<int>(number_), "%s (on-io-error pass-on)", reason);
@@ -289,7 +288,11 @@ void Volume::on_generation_wanted() {
 void Volume::lose_disk(const char* reason) {
     if (state_.disk == DiskState::Failed || state_.disk == DiskState::Diskless)
         return;
-    const bool was_good = state_.disk == DiskState::UpToDate || is_being_called_good();
+    // Its superblock may say so already, in the generation of the source: the one that the guest goes on in.
+    const bool is_called_good = is_being_called_good();
+    if (is_called_good && state_.role == Role::Primary && peer_.has_generations)
+        exposed_uuid_ = peer_.generations.uuids.current;
+    const bool was_good = state_.disk == DiskState::UpToDate || is_called_good;
     State wanted = state_;
     wanted.disk = DiskState::Failed;
     change_state(ChangeKind::Hard, wanted, reason, 0);

@@ -397,6 +397,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     bool peer_outdates_itself_ = false, outdates_itself_ = false;  // when this connection ends
     bool peer_may_lack_ = false;       // bits of that are to be set when a FinishTarget is done
     bool lacks_at_end_ = false;        // this disk has missed a write since a FinishTarget was asked for
+    bool failed_at_end_ = false;       // and its image is no good copy: a write or a flush failed
     uint64_t sync_uuid_ = 0;           // source: by which the target of this resync is known until it is done
     bool target_may_be_done_ = false;  // source: the target may call its data good
     bool resync_lacks_space_ = false;  // target: told once

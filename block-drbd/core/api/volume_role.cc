@@ -38,6 +38,8 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     wanted.role = role;
     if (declared_good_ && wanted.disk >= DiskState::Inconsistent)
         wanted.disk = DiskState::UpToDate;
+    if (role == Role::Primary)
+        peer_granted_ = false;  // nothing came of it
     const bool forced = declared_good_;
     declared_good_ = false;
     demoting_ = false;
