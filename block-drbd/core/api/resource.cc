@@ -47,6 +47,10 @@ Result<void> DrbdResource::open_volume(unsigned number) {
 
 void DrbdResource::close_volume(unsigned number) {
     DRBD_ASSERT(volume(number) && volumes_[number]->is_at_rest());
+    // What of its bitmap waits to be sent yet is read by the sender.
+    std::erase_if(packets_of_closed_, [](const auto& packets) { return !packets->is_any_in_use(); });
+    if (volumes_[number]->resync().has_packets_queued())
+        packets_of_closed_.push_back(volumes_[number]->resync().bitmap_packets());
     volumes_[number].reset();
     if (connection_.link().is_up()) {
         closed_volumes_ |= 1u << number;

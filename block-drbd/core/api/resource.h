@@ -13,6 +13,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "core/api/volume.h"
 #include "core/base/random.h"
@@ -175,6 +176,7 @@ struct DrbdResource final : private drbd::VolumeOwner,
     uint64_t handshake_since_ms_ = kNotTimed;
     uint64_t last_confirmation_ms_ = 0;
     unsigned first_to_settle_ = 0;
+    std::vector<std::shared_ptr<drbd::BitmapPackets>> packets_of_closed_;  // until all have been sent, and another one is closed
     uint32_t closed_volumes_ = 0;  // on this connection; the peer may have sent to them before it heard of it
     bool losing_peer_ = false;  // the transfer log is being told, in slices
 

@@ -3,11 +3,6 @@
 
 namespace drbd {
 
-BitmapExchange::BitmapExchange(const ResyncParts& parts, Resync& resync) : parts_(parts) {
-    for (BitmapPacket& packet : packets_)
-        packet.resync = &resync;
-}
-
 void BitmapExchange::begin(Direction direction, wire::RunLengths run_lengths) {
     DRBD_ASSERT(direction != Direction::None);
     end(Step::Idle);
@@ -99,15 +94,15 @@ bool BitmapExchange::pump() {
     return false;
 }
 
-bool BitmapExchange::has_queued() const {
-    for (const BitmapPacket& packet : packets_)
+bool BitmapPackets::is_any_in_use() const {
+    for (const BitmapPacket& packet : all)
         if (packet.in_use)
             return true;
     return false;
 }
 
 BitmapPacket* BitmapExchange::free_packet() {
-    for (BitmapPacket& packet : packets_)
+    for (BitmapPacket& packet : packets_->all)
         if (!packet.in_use)
             return &packet;
     return nullptr;

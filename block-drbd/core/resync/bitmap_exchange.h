@@ -14,11 +14,12 @@
 // nodes meet anew instead of a next one.
 // In: begin, packets, word of packets that have left.  Out: packets, and "both
 // are merged".
-// Invariants: a few packets wait to be sent at a time, from buffers of this
-// object; one event looks at a bounded part of the bitmap; a packet of the peer
-// outside of an exchange is an error.
+// Invariants: a few packets wait to be sent at a time, from buffers that outlive
+// this object (BitmapPackets); one event looks at a bounded part of the bitmap; a packet of
+// the peer outside of an exchange is an error.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "core/generation/compare.h"
@@ -27,23 +28,26 @@
 
 namespace drbd {
 
-class Resync;
-
 // A packet of a bitmap on its way: what Owner::object of PacketOwner::Bitmap is.
 struct BitmapPacket {
-    Resync* resync = nullptr;
     bool in_use = false;
     uint8_t room[wire::kPacketSizeMax];
 };
 
+// Whoever closes the volume keeps them as long as one is in use.
+struct BitmapPackets {
+    BitmapPacket all[kBitmapPacketsMax];
+
+    bool is_any_in_use() const;
+};
+
 class BitmapExchange {
   public:
-    BitmapExchange(const ResyncParts& parts, Resync& resync);
+    explicit BitmapExchange(const ResyncParts& parts) : parts_(parts) {}
 
     void begin(Direction direction, wire::RunLengths run_lengths);
     // Merges.  True: the peer's was the last step, both are merged.
     Result<bool> on_packet(const wire::Frame& frame);
-    void on_packet_left(BitmapPacket& packet) { packet.in_use = false; }
     // What the peer may still send of its bitmap is passed over.
     void stop();
     // The resync begins: the source has sent all that it had to.
@@ -53,7 +57,8 @@ class BitmapExchange {
     // There is more to send now, and nothing but the next event is missing.
     bool has_more() const { return has_more_; }
     // Packets of ours wait to be sent, of this exchange or one before.
-    bool has_queued() const;
+    bool has_queued() const { return packets_->is_any_in_use(); }
+    std::shared_ptr<BitmapPackets> packets() const { return packets_; }
     bool is_running() const { return step_ == Step::Sending || step_ == Step::Receiving; }
 
   private:
@@ -74,7 +79,7 @@ class BitmapExchange {
     bool is_half_sent_ = false;   // ours was, in an exchange before, on this connection
     std::optional<wire::BitmapSender> sender_;
     std::optional<wire::BitmapReceiver> receiver_;
-    BitmapPacket packets_[kBitmapPacketsMax];
+    std::shared_ptr<BitmapPackets> packets_ = std::make_shared<BitmapPackets>();
 };
 
 }  // namespace drbd

@@ -9,14 +9,14 @@ namespace drbd {
 Resync::Resync(unsigned volume, Link& link, PeerRequests& requests, PeerIo& peer_io, GuestIo& io, Disk& disk,
                PeerVolume& peer_volume, ResyncListener& listener)
     : guest_locks_(io), parts_{volume, link, requests, peer_io, *guest_locks_, disk, peer_volume, listener},
-      bitmap_exchange_(parts_, *this), target_(parts_), source_(parts_, unconfirmed_) {
+      bitmap_exchange_(parts_), target_(parts_), source_(parts_, unconfirmed_) {
     disk.bitmap.set_watcher(this);
     requests.set_resync(volume, this);
 }
 
 Resync::Resync(unsigned volume, Link& link, PeerRequests& requests, PeerIo& peer_io, ResyncLocks& locks, Disk& disk,
                PeerVolume& peer_volume, ResyncListener& listener)
-    : parts_{volume, link, requests, peer_io, locks, disk, peer_volume, listener}, bitmap_exchange_(parts_, *this),
+    : parts_{volume, link, requests, peer_io, locks, disk, peer_volume, listener}, bitmap_exchange_(parts_),
       target_(parts_), source_(parts_, unconfirmed_) {
     disk.bitmap.set_watcher(this);
     requests.set_resync(volume, this);
@@ -137,8 +137,7 @@ bool Resync::wants_confirmation() const {
 
 void Resync::bitmap_packet_left(const Owner& owner, bool) {
     DRBD_ASSERT(owner.kind == PacketOwner::Bitmap);
-    BitmapPacket& packet = *static_cast<BitmapPacket*>(owner.object);
-    packet.resync->bitmap_exchange_.on_packet_left(packet);
+    static_cast<BitmapPacket*>(owner.object)->in_use = false;
 }
 
 void Resync::on_packet_left(PeerRequest& request, bool) {

@@ -92,6 +92,7 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
 
     // PacketOwner::Bitmap
     bool has_packets_queued() const { return bitmap_exchange_.has_queued(); }
+    std::shared_ptr<BitmapPackets> bitmap_packets() const { return bitmap_exchange_.packets(); }
     static void bitmap_packet_left(const Owner& owner, bool sent);
     // PacketOwner::ForPeer with work ResyncRead.
     void on_packet_left(PeerRequest& request, bool sent);

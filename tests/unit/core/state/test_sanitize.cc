@@ -26,8 +26,12 @@ State expected(int role, int peer, int conn, int disk, int pdsk) {
         if (pdsk > 6 || pdsk < 4)
             pdsk = 6;
     }
-    if (conn > 10 && (disk <= 2 || pdsk <= 2))
+    if (conn > 10 && (disk <= 2 || pdsk <= 2)) {
+        // A peer that was about to be the target of this disk is no better without it.
+        if ((conn == 11 || conn == 13) && pdsk == 7)
+            pdsk = 4;
         conn = 10;
+    }
     if (conn >= 10 && conn < 22) {
         // A peer without a disk makes no outdated copy good (decision 0020).
         const int own = disk, peers = pdsk;
