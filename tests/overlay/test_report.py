@@ -50,3 +50,20 @@ def test_last_line_and_status(tmp_path, lines, last, status):
     run = subprocess.run(["/usr/bin/python3", str(REPOSITORY / "tests/run/report.py"), "table", str(path)],
                          text=True, capture_output=True, check=False)
     assert (run.stdout.splitlines()[-1], run.returncode) == (last, status)
+
+
+@pytest.mark.parametrize("name, text, expected", [
+    ("unit.xml", JUNIT.replace('name="b"', 'name="b" classname="Group"').replace('name="d"', 'name="d" classname="Group"'),
+     ["Group b", "Group d"]),
+    ("cut.xml", "<testsuite><testcase/", []),
+    ("sim.tap", "ok - scripts\nnot ok - fresh seeds\nok 3 not ok\n", ["not ok - fresh seeds"]),
+    ("unit.log", " 4/11 a / core   OK   15.02s\n 5/11 a / kept seeds   FAIL   66.34s   exit status 1\n",
+     ["5/11 a / kept seeds FAIL 66.34s exit status 1"]),
+    ("nothing.xml", None, []),
+])
+def test_failed_tests_are_named(tmp_path, name, text, expected):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    run = subprocess.run(["/usr/bin/python3", str(REPOSITORY / "tests/run/report.py"), "failed", str(tmp_path / name)],
+                         text=True, capture_output=True, check=True)
+    assert run.stdout.splitlines() == expected

@@ -3,6 +3,8 @@
 
 count KIND STATUS FILE...   prints "passed failed skipped" of one suite. KIND is junit (of
                             pytest or meson) or tap; STATUS is the runner's exit status.
+failed FILE...              prints a line for each failed test in what runners wrote: junit (of
+                            a name ending in .xml), tap, or meson's list of programs.
 table FILE                  prints a table of the lines "suite passed failed skipped seconds"
                             in FILE, ends with "N passed, M failed[, K skipped]".
 Invariants: a runner that failed without a failed test (crash, time-out) counts as one
@@ -54,6 +56,19 @@ def count(kind, status, names):
     return totals
 
 
+def failed(name):
+    path = Path(name)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if path.suffix != ".xml":
+        return re.findall(r"^(not ok\b[^\n]*|\s*\d+/\d+ [^\n]*\b(?:FAIL|ERROR|TIMEOUT)\b[^\n]*)", text, re.M)
+    try:
+        cases = list(ElementTree.fromstring(text).iter("testcase"))
+    except ElementTree.ParseError:
+        return []
+    return [f"{case.get('classname')} {case.get('name')}" for case in cases
+            if case.find("failure") is not None or case.find("error") is not None]
+
+
 def table(name):
     totals = [0, 0, 0]
     print(f"{'suite':<16}{'passed':>9}{'failed':>9}{'skipped':>9}{'seconds':>9}")
@@ -70,6 +85,10 @@ def table(name):
 def main():
     if sys.argv[1] == "count":
         print(*count(sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
+        return 0
+    if sys.argv[1] == "failed":
+        for line in dict.fromkeys(" ".join(line.split()) for name in sys.argv[2:] for line in failed(name)):
+            print(line)  # once: meson's list is followed by a summary
         return 0
     return table(sys.argv[2])
 

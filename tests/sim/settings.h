@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <deque>
 
 #include "drbd-core.h"
 #include "event_queue.h"
@@ -87,7 +87,7 @@ class SettingsLog {
         Time since;
         Settings settings;
     };
-    std::vector<Entry> all_;
+    std::deque<Entry> all_;  // an entry that somebody reads stays where it is
 };
 
 }  // namespace drbd::sim
