@@ -449,9 +449,11 @@ void Volume::note_progress(uint64_t unheard_blocks) {
     const uint64_t left = disk_.bitmap.count() - std::min(disk_.bitmap.count(), unheard_blocks);
     // Nor do those of blocks that failed on either disk: the target may be done without them.
     const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks + failed_here_;
-    if (left > most + failed)
+    // Nor those of writes that the target has, and this node's own disk has not yet.
+    const uint64_t no_bits = failed + io_.late_blocks();
+    if (left > most + no_bits)
         return;
-    nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + failed;
+    nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + no_bits;
     target_may_be_done_ = nothing_was_left_;
 }
 

@@ -110,6 +110,11 @@ void GuestIo::on_confirmed(Request& request) {
     DRBD_ASSERT(unconfirmed_ > 0);
     unconfirmed_--;
     clearable_ -= request.peer.clearable;
+    if (request.peer.clearable && !request.peer.failed && !request.local_over) {
+        const uint64_t blocks = divide_up(request.range.end, kBlockSize) - request.range.start / kBlockSize;
+        request.peer.late_blocks = static_cast<uint32_t>(blocks);
+        late_blocks_ += blocks;
+    }
     clear_bits_if_earned(request);
     advance(request);
     settle(request);

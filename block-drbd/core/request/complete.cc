@@ -5,6 +5,7 @@
 // tree when its place in the order is certain; it gives its extents back when
 // its epoch is confirmed; and it goes back to the pool when all that is over.
 #include <algorithm>
+#include <utility>
 
 #include "core/request/guest_io.h"
 
@@ -44,6 +45,7 @@ DrbdStep GuestIo::write_done(Request& request) {
         counters_.write_errors++;
         listener_.on_disk_error(request.kind, request.range.start, request.bytes(), request.result);
     }
+    late_blocks_ -= std::exchange(request.peer.late_blocks, 0);
     request.stage = Stage::WaitPeer;
     clear_bits_if_earned(request);
     return try_complete(request);

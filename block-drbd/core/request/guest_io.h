@@ -195,6 +195,8 @@ class GuestIo {
     unsigned at_image() const { return at_image_; }
     unsigned outstanding() const { return outstanding_; }  // requests that are not free again
     unsigned unconfirmed() const { return unconfirmed_; }  // writes in the transfer log
+    // The peer has cleared their bits; here that waits for the image.  At most so many.
+    uint64_t late_blocks() const { return late_blocks_; }
     unsigned held() const { return wait_state_.size(); }
     // A write waits for one before it, or for a range that a resync has locked.
     // Since when a write waits for its range; UINT64_MAX: none does.
@@ -323,6 +325,7 @@ class GuestIo {
     unsigned in_flight_ = 0, writes_in_flight_ = 0, at_image_ = 0, outstanding_ = 0, unconfirmed_ = 0;
     unsigned cold_in_flight_ = 0;  // at the image, after having needed a transaction
     unsigned clearable_ = 0;       // unconfirmed writes that may clear bits
+    uint64_t late_blocks_ = 0;     // of confirmed writes that are still at the image
 
     uint64_t written_generation_ = 0;     // counts completed local writes that are not stable
     uint64_t flushed_generation_ = 0;

@@ -61,7 +61,7 @@ void History::end_write(Written& write, bool success) {
     for (uint64_t s = write.sector; s < write.sector + write.sectors; s++)
         for (Entry& e : list(s)) {
             if (e.write_id == write.write_id)
-                e.ended = write.ended;
+                e.ended = write.ended, e.acknowledged = success;
             else if (success && e.ended != 0 && e.ended < write.issued && e.superseded == 0)
                 e.superseded = write.ended, e.successor_issued = write.issued, e.back_until = was_lost ? kStill : 0;
             else if (success && e.ended < write.issued && e.back_until == kStill)
@@ -153,7 +153,7 @@ History::Place History::place_of(uint64_t sector, uint64_t value) const {
 bool History::completed(uint64_t sector, uint64_t value) const {
     const uint32_t index = lists_.get(sector);
     return index != 0 && std::ranges::any_of(all_[index - 1], [&](const Entry& e) {
-        return e.value == value && e.write_id != 0 && e.ended != 0 && e.superseded == 0;
+        return e.value == value && e.write_id != 0 && e.acknowledged && e.superseded == 0;
     });
 }
 
@@ -173,15 +173,12 @@ void History::begin_stint(const Disk& disk) {
         const uint64_t current = disk.value(View::Current, sector);
         add(entries, current);
         add(entries, disk.value(View::Stable, sector));
-        bool found = false;
-        for (auto e = entries.rbegin(); e != entries.rend(); ++e) {
-            if (!found && e->value == current) {
-                found = true;
-                e->superseded = e->superseded_stable = 0;
-            } else if (e->superseded == 0) {
-                e->superseded = e->successor_issued = now;
-            }
-        }
+        // A disk that lost its power since the write that is found may still lack it.
+        const auto found = std::find_if(entries.rbegin(), entries.rend(), [&](const Entry& e) { return e.value == current; });
+        found->superseded = found->superseded_stable = 0;
+        for (Entry& e : entries)
+            if (&e != &*found && e.superseded == 0)
+                e.superseded = now, e.successor_issued = found->write_id != 0 ? found->issued : now;
     }
     disk.image().for_each_volatile([&](uint64_t sector, uint64_t value) {
         List& entries = list(sector);

@@ -86,6 +86,7 @@ class History {
   private:
     struct Entry {
         uint64_t value, write_id, issued, ended;  // ended 0: not
+        bool acknowledged = false;  // the guest was told of success
         uint64_t superseded = 0, superseded_stable = 0;
         uint64_t successor_issued = 0;  // when what superseded it began: a loss after that may have hit it
         uint64_t back_until = 0;  // superseded, and there again by only_copy_lost() until a write that ended then
