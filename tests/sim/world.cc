@@ -385,7 +385,7 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     guest_errors_.on_state_change(host, change, queue_.now());
     if (const std::string wrong = roles_.on_state_change(node, change, queue_.now()); !wrong.empty())
         complain(wrong);
-    if (const std::string wrong = wire_.outdated().on_state_change(node, change); !wrong.empty())
+    if (const std::string wrong = wire_.outdated().on_state_change(node, *nodes_[1 - node.host()], change); !wrong.empty())
         complain(wrong);
     const LossFacts facts = {.line_alters = net_.has_corrupted(),
                              .secret_on_one_side = options_.secret[0].empty() != options_.secret[1].empty()};

@@ -3,6 +3,7 @@
 #include "checkers/outdated.h"
 
 #include <cstring>
+#include <utility>
 
 namespace drbd::sim {
 
@@ -58,6 +59,7 @@ void OutdatedCopies::on_disconnect(int host, const Node& own, const Node& peer) 
 std::string OutdatedCopies::on_asked(int host, const Node& own, const Node& peer, const AskedChange& asked) {
     Ending& ending = ending_[host];
     ending.outdates_peers = asked.ends() && asked.outdates_peers();
+    ending.outdates_own = asked.ends() && asked.outdates_own();
     if (!asked.ends() || !ending.expected || ending.is_asked)
         return "";
     ending.is_asked = true;  // a peer that refuses is asked again, for less
@@ -71,7 +73,8 @@ std::string OutdatedCopies::on_asked(int host, const Node& own, const Node& peer
 }
 
 std::string OutdatedCopies::on_answered(int host, const Node& own, const Node& peer, bool agreed) {
-    const Ending& ending = ending_[1 - host];
+    Ending& ending = ending_[1 - host];
+    ending.outdates_own &= agreed;
     if (!agreed || !ending.expected || !ending.outdates_peers || own.is_primary() || !peer.is_running())
         return "";
     for (unsigned v = 0; v < ending.volumes.size(); v++) {
@@ -87,7 +90,19 @@ std::string OutdatedCopies::on_answered(int host, const Node& own, const Node& p
     return "";
 }
 
-std::string OutdatedCopies::on_state_change(const Node& node, const DrbdNotice& change) {
+std::string OutdatedCopies::on_end(const Node& own, const Node& peer) {
+    if (!std::exchange(ending_[own.host()].outdates_own, false) || !peer.is_running() || !peer.is_primary() || own.is_primary())
+        return "";
+    for (unsigned v = 0; v < ending_[own.host()].volumes.size(); v++)
+        if (is(own, v, "UpToDate") && is(peer, v, "UpToDate") && std::strcmp(peer.status(v).peer_disk, "Outdated") == 0)
+            return std::string("outdated: ") + "AB"[own.host()] + " has left a Primary that takes its copy of volume " + std::to_string(v) +
+                   " for Outdated, as it had asked, and is UpToDate";
+    return "";
+}
+
+std::string OutdatedCopies::on_state_change(const Node& node, const Node& peer, const DrbdNotice& change) {
+    if (std::strcmp(change.field, "connection") == 0 && std::strcmp(change.new_value, "StandAlone") == 0)
+        return on_end(node, peer);
     if (std::strcmp(change.field, "disk") != 0)
         return "";
     const unsigned volume = static_cast<unsigned>(change.volume);

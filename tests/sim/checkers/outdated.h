@@ -3,7 +3,7 @@
 // until it gets the data, or somebody says that it shall count: nobody promotes it by accident (spec 5.7).
 // Verified: who disconnects by command, without force, while both disks are UpToDate and one node is Primary, asks
 // first that the Secondary's disk be Outdated; a Secondary that agrees to that has it in its superblock before
-// its answer is sent; a disk that is attached without a connection does not come as UpToDate if its superblock said Outdated.
+// its answer is sent; who has left a Primary that agreed that the copy left is Outdated does not keep it as UpToDate; a disk that is attached without a connection does not come as UpToDate if its superblock said Outdated.
 // Not verified: the superblock of a Secondary that disconnects by itself; questions that were sent
 // after the states had changed; what is done by fencing, which is not built.
 #pragma once
@@ -34,13 +34,14 @@ class OutdatedCopies {
     std::string on_asked(int host, const Node& own, const Node& peer, const AskedChange& asked);
     // `host` answers the last question of the other one.
     std::string on_answered(int host, const Node& own, const Node& peer, bool agreed);
-    std::string on_state_change(const Node& node, const DrbdNotice& change);
+    std::string on_state_change(const Node& node, const Node& peer, const DrbdNotice& change);
 
   private:
+    std::string on_end(const Node& own, const Node& peer);
     static bool both_are_good(const Node& own, const Node& peer, unsigned volume);
 
     struct Ending {
-        bool expected = false, is_asked = false, outdates_peers = false;
+        bool expected = false, is_asked = false, outdates_peers = false, outdates_own = false;
         std::vector<bool> volumes;  // both disks were UpToDate
     };
     Ending ending_[2];
