@@ -76,8 +76,12 @@ void Guest::begin(int host, bool licence) {
     world_.wire().on_guest_begins();
     stint_++;
     in_flight_ = 0;
-    for (unsigned v = 0; v < histories_.size(); v++)
+    for (unsigned v = 0; v < histories_.size(); v++) {
         remember_generation(v);
+        // Where another guest's data was given up, what this one finds is no promise before it has written.
+        if (licence)
+            generation_[v] = 0;
+    }
     for (unsigned i = 0; i < world_.options().depth; i++)
         issue_later();
 }

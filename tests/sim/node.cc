@@ -18,6 +18,7 @@ Node::Node(World& world, int host, Rng random)
         disks_.emplace_back(DiskShape{o.image_bytes, o.internal, o.internal ? 0 : (256ull << 10)});
     jobs_.resize(o.volumes);
     received_writes_.resize(o.volumes);
+    resync_writes_.resize(o.volumes);
     slow_.resize(o.volumes);
     drains_.resize(o.volumes);
     disk_hangs_.resize(o.volumes);
@@ -77,6 +78,7 @@ void Node::die() {
     lent_bytes_ = 0;
     peer_io_in_flight_ = 0;
     received_writes_.assign(received_writes_.size(), 0);
+    resync_writes_.assign(resync_writes_.size(), 0);
     slow_.assign(slow_.size(), {});
     drains_.assign(slow_.size(), 0);
     requests_.clear();

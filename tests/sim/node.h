@@ -142,6 +142,7 @@ class Node final : public LinkUser {
     unsigned peer_io_in_flight() const { return peer_io_in_flight_; }
     unsigned volumes() const { return static_cast<unsigned>(received_writes_.size()); }
     unsigned received_writes(unsigned volume) const { return received_writes_[volume]; }
+    unsigned resync_writes(unsigned volume) const { return resync_writes_[volume]; }
     // I/O that hangs, and who need not wait for it.  excuse_requests() comes first.
     Time hung_since() const;          // of the oldest one; 0: none
     void excuse_requests();
@@ -314,6 +315,7 @@ class Node final : public LinkUser {
     std::vector<Slow> slow_;
     unsigned peer_io_in_flight_ = 0;
     std::vector<unsigned> received_writes_;  // of the peer's guest, at the image now; by volume
+    std::vector<unsigned> resync_writes_;    // the same, of a resync
     std::vector<unsigned> drains_;  // of each volume
     std::map<uint64_t, Operation> operations_;
     std::string refusal_;

@@ -181,10 +181,13 @@ void Node::peer_io(const DrbdPeerIo& io) {
         write = disk.write_values(io.offset / 512, values_, io.fua);
     }
     peer_io_in_flight_++;
+    const bool of_resync = !of_guest && (io.kind == DRBD_PEER_WRITE || io.kind == DRBD_PEER_ZEROES);
     received_writes_[io.volume] += of_guest;
+    resync_writes_[io.volume] += of_resync;
     disk_io({.volume = io.volume, .kind = DiskIo::Kind::Peer, .sector = io.offset / 512, .sectors = io.bytes / 512, .write = write},
-            [this, io, write, of_guest, position = disk.flush_position()] {
+            [this, io, write, of_guest, of_resync, position = disk.flush_position()] {
                 received_writes_[io.volume] -= of_guest;
+                resync_writes_[io.volume] -= of_resync;
                 peer_io_done(io, write, position);
             });
 }

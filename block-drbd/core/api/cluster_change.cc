@@ -118,8 +118,10 @@ void DrbdResource::take_end_request(const wire::StateChange& asked) {
         answer(to_answer_.packet, to_answer_.volume, StateCode::NoUpToDateDisk);
         return;
     }
+    // Both leave at once: the peer may have agreed to what was asked for here before it asked, and its answer is not read any more.
+    const bool own_terms = ending_.is_asked && ending_.terms.outdates_itself;
     const EndTerms terms = {.peer_outdates_itself = asked.disk == DiskState::Outdated,
-                            .outdates_itself = asked.peer_disk == DiskState::Outdated};
+                            .outdates_itself = asked.peer_disk == DiskState::Outdated || own_terms};
     for (auto& volume : volumes_)
         if (volume)
             volume->tear_down(terms, "the peer disconnects");
@@ -182,6 +184,8 @@ Result<uint64_t> DrbdResource::disconnect(bool force) {
 // First with an outdating of the copy that stays behind: it must not be taken
 // for the newest.  A peer that refuses that is left all the same.
 void DrbdResource::ask_for_end() {
+    if (to_answer_.waits && to_answer_.ends)
+        return;  // the peer leaves, too, and is owed a word first; settle() comes back
     wire::StateChange asked;
     asked.connection = ConnectionState::Disconnecting;
     ending_.terms = {};

@@ -133,16 +133,12 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     peer_.has_sizes = peer_.has_generations = peer_.is_absent = false;
     held_state_.reset();
     consider_resync_ = false;
-    const bool spared = waits_to_invalidate();
-    if (spared) {
-        transition_ = Transition::None;  // nothing of it is in memory yet
-        transition_queued_ = false;
-    }
+    const bool spared = spare_this_copy();
     forget_start();
     waits_for_ping_ = target_is_done_ = false;
     State wanted = state_;
-    if (spared && wanted.disk == DiskState::Outdated)
-        wanted.disk = DiskState::UpToDate;  // the only copy with all of the guest's writes
+    if (spared)
+        wanted.disk = DiskState::UpToDate;
     const bool torn_down = state_.connection == ConnectionState::TearDown && how != ConnectionState::Disconnecting;
     wanted.connection = torn_down ? ConnectionState::TearDown : how;
     doubt_target(wanted);
@@ -438,8 +434,17 @@ Result<void> Volume::apply_peer_state(const State& announced) {
         change_state(ChangeKind::Hard, wanted, "the peer's state", 0);
     }
     const bool taken = announced.role == Role::Primary && std::exchange(peer_granted_, false);
+    const bool target_was_done = target_is_done_;
     if (resync_is_finished_by(announced, real))  // 3
         return {};
+    // Blocks that failed there follow this copy, or the other way round (decision 0024), and this end is not closed yet.
+    if (target_was_done && is_source(state_.connection) &&
+        (announced.connection == ConnectionState::WFBitMapS || announced.connection == ConnectionState::WFBitMapT)) {
+        link().drop(ConnectionState::NetworkFailure,
+                    "volume %u: the peer begins another resync before this node has closed the last one: the nodes meet anew",
+                    number_);
+        return {};
+    }
     if (before.peer_disk >= DiskState::Inconsistent && before.peer_disk < DiskState::UpToDate &&
         real == DiskState::UpToDate && before.connection > ConnectionState::Connected &&
         before.disk == DiskState::UpToDate && announced.connection > ConnectionState::Connected &&
@@ -507,6 +512,9 @@ Result<void> Volume::apply_peer_state(const State& announced) {
     if (before.disk == DiskState::Negotiating && next.disk == DiskState::Negotiating &&
         (decided || announced.disk < DiskState::Negotiating))
         next.disk = decided ? intended_disk_ : uncompared_disk();
+
+    if (real <= DiskState::Failed && spare_this_copy())
+        next.disk = DiskState::UpToDate;
 
     if (decided) {
         take_decision();

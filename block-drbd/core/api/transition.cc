@@ -49,6 +49,19 @@ bool Volume::waits_to_invalidate() const {
     return transition_queued_ && transition_ == Transition::InvalidateSelf && io_.unconfirmed() != 0;
 }
 
+// The source is gone before anything of it was in memory: the only copy with all of the guest's writes.
+bool Volume::spare_this_copy() {
+    if (waits_to_invalidate()) {
+        transition_ = Transition::None;
+        transition_queued_ = false;
+    } else if (next_transition_ == Transition::InvalidateSelf) {
+        next_transition_ = Transition::None;
+    } else {
+        return false;
+    }
+    return state_.disk == DiskState::Outdated;
+}
+
 void Volume::begin_transition(Transition transition) {
     DRBD_ASSERT(is_attached());
     if (transition == Transition::FinishTarget)

@@ -213,7 +213,7 @@ bool Volume::is_in_the_way() {
     switch (operation_.kind) {
     case OperationKind::SetRole:
         if (operation_.role == Role::Primary)
-            return io_.writes_in_flight() != 0 || owner_.peer_io().writes_pending(number_) != 0;
+            return io_.writes_in_flight() != 0 || owner_.peer_io().writes_pending(number_) != 0 || resync_.is_writing_on();
         [[fallthrough]];
     case OperationKind::Leave:
     case OperationKind::Inactivate:
@@ -227,6 +227,8 @@ bool Volume::is_in_the_way() {
         return io_.at_image() != 0 || peer_uses_disk();
     case OperationKind::InvalidateRemote:
         return false;  // bits are set, and that is all
+    case OperationKind::NewCurrentUuid:
+        return io_.in_flight() != 0 || resync_.is_writing_on();
     default:
         return io_.in_flight() != 0;
     }

@@ -304,6 +304,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void start_next_transition();
     void forget_start();
     bool waits_to_invalidate() const;
+    bool spare_this_copy();  // true: it is as good as before
 
     // change_state.cc: who has the newest data when this disk is given up
     void begin_handover();

@@ -57,6 +57,8 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     bool on_link_lost();
     bool on_peer_disk_lost();
     bool is_running() const { return target_.is_running() || source_.is_running(); }
+    // What an ended resync has received is not on this node's disk yet.
+    bool is_writing_on() const { return target_.is_writing_on(); }
     ResyncProgress progress(uint64_t now_ms) const;
 
     // Packets of a resync.

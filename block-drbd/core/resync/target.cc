@@ -251,6 +251,10 @@ void ResyncTarget::write_zeroes(TargetRange& range, PeerRequest& request) {
     parts_.requests.submit(request);
 }
 
+bool ResyncTarget::is_writing_on() const {
+    return !running_ && std::ranges::any_of(ranges_, [](const TargetRange& range) { return range.io != nullptr; });
+}
+
 void ResyncTarget::on_peer_io_done(PeerRequest& request) {
     if (request.work == PeerWork::ResyncFlush) {
         flush_done(request);

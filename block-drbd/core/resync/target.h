@@ -56,6 +56,8 @@ class ResyncTarget final : public RangeLockListener, public PeerRangeWaiter {
     void stop();
     void set_paused(bool paused) { paused_ = paused; }
     bool is_running() const { return running_; }
+    // Writes of a resync that has ended are at the image still, or on their way there.
+    bool is_writing_on() const;
     uint64_t failed_blocks() const { return failed_blocks_; }
     // When the oldest request was sent that the source has not answered; UINT64_MAX: there is none.
     uint64_t oldest_asked_ms() const;

@@ -3,6 +3,7 @@
 #include "checkers/outdated.h"
 
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 namespace drbd::sim {
@@ -16,6 +17,10 @@ constexpr uint32_t kConnectionMask = 31, kDiskMask = 15, kDisconnecting = 1, kOu
 uint32_t field(uint32_t word, unsigned at, uint32_t mask) { return word >> at & mask; }
 
 bool is(const Node& node, unsigned volume, const char* disk) { return std::strcmp(node.status(volume).disk, disk) == 0; }
+
+bool is_a_loss(std::string_view connection) {
+    return connection == "NetworkFailure" || connection == "BrokenPipe" || connection == "Timeout" || connection == "ProtocolError";
+}
 
 }  // namespace
 
@@ -103,6 +108,9 @@ std::string OutdatedCopies::on_end(const Node& own, const Node& peer) {
 std::string OutdatedCopies::on_state_change(const Node& node, const Node& peer, const DrbdNotice& change) {
     if (std::strcmp(change.field, "connection") == 0 && std::strcmp(change.new_value, "StandAlone") == 0)
         return on_end(node, peer);
+    // Lost before the answer came: this node does not know that it was agreed with.  Nor what its last process asked for.
+    if (std::strcmp(change.field, "connection") == 0 && (is_a_loss(change.new_value) || std::strcmp(change.old_value, "StandAlone") == 0))
+        ending_[node.host()].outdates_own = false;
     if (std::strcmp(change.field, "disk") != 0)
         return "";
     const unsigned volume = static_cast<unsigned>(change.volume);

@@ -3,8 +3,8 @@
 // until it gets the data, or somebody says that it shall count: nobody promotes it by accident (spec 5.7).
 // Verified: who disconnects by command, without force, while both disks are UpToDate and one node is Primary, asks
 // first that the Secondary's disk be Outdated; a Secondary that agrees to that has it in its superblock before
-// its answer is sent; who has left a Primary that agreed that the copy left is Outdated does not keep it as UpToDate; a disk that is attached without a connection does not come as UpToDate if its superblock said Outdated.
-// Not verified: the superblock of a Secondary that disconnects by itself; questions that were sent
+// its answer is sent; who asked a Primary that the own copy be Outdated, and was agreed with, does not keep it as UpToDate; a disk that is attached without a connection does not come as UpToDate if its superblock said Outdated.
+// Not verified: the superblock of a Secondary that disconnects by itself, and what becomes of it where the connection is lost before it is answered; questions that were sent
 // after the states had changed; what is done by fencing, which is not built.
 #pragma once
 

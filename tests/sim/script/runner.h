@@ -99,6 +99,7 @@ class Runner {
     void stall(const Words&);
     void slow(const Words&);
     void compare(const Words&);
+    void left_behind(const Words&);
     void run_for(const Words&);
 
     const Script& script_;

@@ -46,6 +46,7 @@ const Runner::Row* Runner::row_of(const Words& words) {
         {"slow", &Runner::slow, 3},
         {"secret", &Runner::set_secret, 2},
         {"compare", &Runner::compare, 0},
+        {"left-behind", &Runner::left_behind, 1},
         {"run", &Runner::run_for, 1},
     };
     for (const Row& row : rows)
@@ -382,6 +383,15 @@ void Runner::slow(const Words& words) {
 void Runner::compare(const Words&) {
     for (unsigned v = 0; v < world_.options().volumes && !is_injected(); v++)
         complain(world_.check_copies(v));
+}
+
+// The promise of the checker `outdated`, where the script knows that the end was in order.
+void Runner::left_behind(const Words& words) {
+    const int host = host_of(words);
+    for (unsigned v = 0; v < world_.options().volumes && !is_injected(); v++)
+        if (const std::string disk = node(host).status(v).disk; disk != "Outdated")
+            complain(std::string("outdated: ") + "AB"[host] + " was left by its peer in order, and its copy of volume " + std::to_string(v) +
+                     " is " + disk);
 }
 
 void Runner::run_for(const Words& words) {
