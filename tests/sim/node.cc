@@ -348,9 +348,11 @@ uint64_t Node::connect(bool discard_my_data) {
 
 uint64_t Node::disconnect(bool force) {
     BEGIN_COMMAND;
+    if (force)
+        world_.on_disconnect(*this, true);  // nothing is waited for
     const uint64_t number = drbd_on_disconnect(core_now(), force, error);
     if (number != 0 && !force)
-        world_.on_disconnect(*this);
+        world_.on_disconnect(*this, false);
     return begun(number, force ? "disconnect force" : "disconnect", -1, error);
 }
 

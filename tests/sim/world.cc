@@ -328,8 +328,8 @@ void World::on_process_started(Node& node) {
     wire_.configuration().on_start(node.host(), queue_.now(), node.settings());
 }
 
-void World::on_disconnect(Node& node) {
-    wire_.outdated().on_disconnect(node.host(), node, *nodes_[1 - node.host()]);
+void World::on_disconnect(Node& node, bool force) {
+    wire_.outdated().on_disconnect(node.host(), node, *nodes_[1 - node.host()], force);
 }
 
 void World::on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text) {

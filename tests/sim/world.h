@@ -69,7 +69,7 @@ class World {
 
     // From the nodes.
     void on_process_started(Node& node);
-    void on_disconnect(Node& node);  // the command, without force
+    void on_disconnect(Node& node, bool force);  // the command
     void on_configured(Node& node, const Settings& wanted, bool stand_alone, bool taken, const char* text);
     void on_process_died(int host, bool lost_cache);
     void on_disk_error(int host);

@@ -144,14 +144,14 @@ void Volume::link_lost(ConnectionState how, const char* reason) {
     doubt_target(wanted);
     if (peer_outdates_itself_)
         wanted.peer_disk = DiskState::Outdated;
-    if (outdates_itself_)
-        wanted.disk = DiskState::Outdated;
-    peer_outdates_itself_ = outdates_itself_ = false;
     if (state_.disk == DiskState::Negotiating) {
         wanted.disk = uncompared_disk();
         // Alone after all: the peer's disk may be of this generation, as after an attach without a peer.
         io_.want_generation(state_.role == Role::Primary && (disk_.uuids.bitmap == 0 || disk_.generation_shared));
     }
+    if (outdates_itself_)
+        wanted.disk = DiskState::Outdated;
+    peer_outdates_itself_ = outdates_itself_ = false;
     change_state(ChangeKind::Hard, wanted, reason, 0);
     if (wanted.disk == DiskState::Failed && state_.disk == DiskState::Failed)
         give_up_disk();
@@ -172,8 +172,8 @@ void Volume::doubt_target(State& wanted) {
 // answer goes out.
 void Volume::prepare_end(const EndTerms& terms) {
     peer_outdates_itself_ = terms.peer_outdates_itself && may_be_outdated(state_.peer_disk, state_.disk);
-    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary &&
-                       may_be_outdated(state_.disk, peer_disk_at_end());
+    const DiskState own = state_.disk == DiskState::Negotiating ? intended_disk_ : state_.disk;  // if it is not compared any more
+    outdates_itself_ = terms.outdates_itself && state_.role != Role::Primary && may_be_outdated(own, peer_disk_at_end());
 }
 
 // A target that has said that it has everything is good, although this node waits for a confirmation yet.

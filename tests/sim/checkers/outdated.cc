@@ -50,10 +50,10 @@ bool OutdatedCopies::both_are_good(const Node& own, const Node& peer, unsigned v
            std::strcmp(status.peer_role, peer.is_primary() ? "Primary" : "Secondary") == 0;
 }
 
-void OutdatedCopies::on_disconnect(int host, const Node& own, const Node& peer) {
+void OutdatedCopies::on_disconnect(int host, const Node& own, const Node& peer, bool force) {
     Ending& ending = ending_[host];
-    ending.expected = ending.is_asked = ending.outdates_peers = false;
-    if (!peer.is_running() || own.is_primary() == peer.is_primary())
+    ending.expected = ending.is_asked = ending.outdates_peers = ending.outdates_own = false;
+    if (force || !peer.is_running() || own.is_primary() == peer.is_primary())
         return;
     for (unsigned v = 0; v < ending.volumes.size(); v++) {
         ending.volumes[v] = both_are_good(own, peer, v);

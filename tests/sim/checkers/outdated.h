@@ -29,8 +29,8 @@ class OutdatedCopies {
   public:
     explicit OutdatedCopies(unsigned volumes);
 
-    // A command, without force, that was taken; nothing has come of it yet.
-    void on_disconnect(int host, const Node& own, const Node& peer);
+    // A command that was taken, or one with force, that asks nobody; nothing has come of it yet.
+    void on_disconnect(int host, const Node& own, const Node& peer, bool force);
     std::string on_asked(int host, const Node& own, const Node& peer, const AskedChange& asked);
     // `host` answers the last question of the other one.
     std::string on_answered(int host, const Node& own, const Node& peer, bool agreed);
