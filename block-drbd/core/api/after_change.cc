@@ -121,13 +121,19 @@ void Volume::after_change(const State& before, const char* reason) {
     if (now.connection != before.connection)
         after_connection_change();
     if (before.disk != now.disk && now.disk < Inconsistent) {
-        lacks_received_ |= owner_.peer_io().writes_pending(number_) > 0;
+        lacks_received_ |= owner_.peer_io().writes_pending(number_) > 0 || may_be_worse_than_recorded(before);
         owner_.peer_io().disk_lost(number_);
     }
     if (now.connection == SyncSource || now.connection == SyncTarget || now.connection == PausedSyncS ||
         now.connection == PausedSyncT)
         resync_.set_paused(now.connection == PausedSyncS || now.connection == PausedSyncT);
     want_superblock();
+}
+
+// A disk that failed, and was Outdated or worse: nobody knows whether its superblock came to say so.
+bool Volume::may_be_worse_than_recorded(const State& before) const {
+    const DiskState known = before.disk == Negotiating ? intended_disk_ : before.disk;
+    return state_.disk == Failed && (known == Outdated || known == Inconsistent) && !is_being_called_good() && !declared_good_;
 }
 
 // Rows 6, 12, 13, 15, 18 to 20, 23.
@@ -157,6 +163,7 @@ void Volume::after_connection_change() {
     switch (state_.connection) {
     case WFBitMapS:
         target_may_not_know();
+        io_.resync_begins();
         resync_.begin_bitmap(Direction::Source, run_lengths);
         return;
     case WFBitMapT:
@@ -168,6 +175,7 @@ void Volume::after_connection_change() {
         return;
     case StartingSyncS:
         target_may_not_know();
+        io_.resync_begins();
         disk_.bitmap.set_all_out_of_sync();
         begin_transition(Transition::BecomeSource);
         return;

@@ -184,11 +184,12 @@ Result<uint64_t> DrbdResource::disconnect(bool force) {
 // First with an outdating of the copy that stays behind: it must not be taken
 // for the newest.  A peer that refuses that is left all the same.
 void DrbdResource::ask_for_end() {
+    ending_.is_asked = false;
+    ending_.terms = {};
     if (to_answer_.waits && to_answer_.ends)
         return;  // the peer leaves, too, and is owed a word first; settle() comes back
     wire::StateChange asked;
     asked.connection = ConnectionState::Disconnecting;
-    ending_.terms = {};
     if (ending_.attempt == 0) {
         for (const auto& volume : volumes_) {
             if (!volume || !volume->is_connected())

@@ -462,8 +462,8 @@ void Volume::note_progress(uint64_t unheard_blocks) {
     const uint64_t left = disk_.bitmap.count() - std::min(disk_.bitmap.count(), unheard_blocks);
     // Nor do those of blocks that failed on either disk: the target may be done without them.
     const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks + failed_here_;
-    // Nor those of writes that the target has, and this node's own disk has not yet.
-    const uint64_t no_bits = failed + io_.late_blocks();
+    // Nor those that it has cleared with writes that this node's own disk has not yet, or beside one that failed.
+    const uint64_t no_bits = failed + io_.uncleared_blocks();
     if (left > most + no_bits)
         return;
     nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + no_bits;

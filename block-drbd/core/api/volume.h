@@ -303,6 +303,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     void begin_transition(Transition transition);
     void start_next_transition();
     void forget_start();
+    bool may_be_worse_than_recorded(const State& before) const;
     bool waits_to_invalidate() const;
     bool spare_this_copy();  // true: it is as good as before
 

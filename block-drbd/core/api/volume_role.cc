@@ -43,7 +43,8 @@ void Volume::take_role(uint64_t operation, Role role, const char* reason) {
     const bool forced = declared_good_;
     declared_good_ = false;
     demoting_ = false;
-    if (role == Role::Primary && is_attached() && owner_.peer_io().has_unflushed(number_))
+    // What an ended resync has written was flushed by nobody, either.
+    if (role == Role::Primary && is_attached() && (forced || owner_.peer_io().has_unflushed(number_)))
         io_.image_is_unflushed();
     change_state(ChangeKind::Hard, wanted, reason, operation);
     // What the peer told in the handshake concerned nobody: no guest was here.

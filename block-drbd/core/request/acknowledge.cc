@@ -97,7 +97,7 @@ Result<void> GuestIo::on_write_ack(Request& request, Packet packet, unsigned pie
         peer.failed = true;
         counters_.negative_acks++;
         const uint64_t start = request.range.start + static_cast<uint64_t>(piece) * peer.piece_bytes;
-        mark_out_of_sync({.start = start, .end = std::min<uint64_t>(start + peer.piece_bytes, request.range.end)});
+        mark_out_of_sync({.start = start, .end = std::min<uint64_t>(start + peer.piece_bytes, request.range.end)}, true);
         note_loss_there(request);
         listener_.on_peer_write_failed();
     }
@@ -110,14 +110,22 @@ void GuestIo::on_confirmed(Request& request) {
     DRBD_ASSERT(unconfirmed_ > 0);
     unconfirmed_--;
     clearable_ -= request.peer.clearable;
-    if (request.peer.clearable && !request.peer.failed && !request.local_over) {
-        const uint64_t blocks = divide_up(request.range.end, kBlockSize) - request.range.start / kBlockSize;
-        request.peer.late_blocks = static_cast<uint32_t>(blocks);
-        late_blocks_ += blocks;
-    }
     clear_bits_if_earned(request);
+    if (request.peer.clearable && has_disk_)
+        count_uncleared(request);
     advance(request);
     settle(request);
+}
+
+// What the peer has cleared with this write, and is set here: for good, where another one failed
+// beside it, or until the image has the write as well.
+void GuestIo::count_uncleared(Request& request) {
+    if (!request.peer.may_clear) {
+        kept_blocks_ += request.peer.kept_blocks;
+    } else if (!request.local_over) {
+        request.peer.late_blocks = static_cast<uint32_t>(count_bits(disk_.bitmap, request.range));
+        late_blocks_ += request.peer.late_blocks;
+    }
 }
 
 // The peer may have it or not; nobody will ever say.
@@ -152,15 +160,14 @@ void GuestIo::on_peer_disk_lost(const Request& request) {
         note_loss_there(request);
 }
 
-void GuestIo::mark_out_of_sync(const Interval& range) {
+uint64_t GuestIo::mark_out_of_sync(const Interval& range, bool there) {
     if (!has_disk_)
-        return;
+        return 0;
     if (clearable_ != 0)
-        log_.forbid_clearing(*this, range);
+        log_.forbid_clearing(*this, range, disk_.bitmap, there);
     const uint64_t end = std::min(divide_up(range.end, kSectorSize), disk_.size.value);
     const Sector start(range.start / kSectorSize);
-    if (start.value < end)
-        disk_.bitmap.set_out_of_sync(start, Sector(end) - start);
+    return start.value < end ? disk_.bitmap.set_out_of_sync(start, Sector(end) - start) : 0;
 }
 
 }  // namespace drbd

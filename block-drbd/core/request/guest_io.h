@@ -195,8 +195,9 @@ class GuestIo {
     unsigned at_image() const { return at_image_; }
     unsigned outstanding() const { return outstanding_; }  // requests that are not free again
     unsigned unconfirmed() const { return unconfirmed_; }  // writes in the transfer log
-    // The peer has cleared their bits; here that waits for the image.  At most so many.
-    uint64_t late_blocks() const { return late_blocks_; }
+    // Bits that the target of a resync may have cleared with the guest's writes, and that are set here.  At most so many.
+    uint64_t uncleared_blocks() const { return late_blocks_ + kept_blocks_; }
+    void resync_begins() { kept_blocks_ = 0; }
     unsigned held() const { return wait_state_.size(); }
     // A write waits for one before it, or for a range that a resync has locked.
     // Since when a write waits for its range; UINT64_MAX: none does.
@@ -212,7 +213,8 @@ class GuestIo {
     void on_peer_disk_lost(const Request& request);
     void on_epochs_confirmed();           // or lost: flushes may go on
     void on_room(Request& request);       // it waited to send
-    void mark_out_of_sync(const Interval& range);
+    // `there`: the peer marks it, too.  Returns how many bits became set.
+    uint64_t mark_out_of_sync(const Interval& range, bool there = false);
     void send_empty_flush(Request& request);
 
   private:
@@ -289,6 +291,7 @@ class GuestIo {
     void advance(Request& request);  // try_complete() for one that waits
     bool place_is_certain(const Request& request) const;
     void clear_bits_if_earned(Request& request);
+    void count_uncleared(Request& request);
     DrbdStep finish(Request& request, int result);
     void finish_and_wake(Request& request, int result);
     void wake_unless_waiting(Request& request, DrbdStep step) {
@@ -325,7 +328,8 @@ class GuestIo {
     unsigned in_flight_ = 0, writes_in_flight_ = 0, at_image_ = 0, outstanding_ = 0, unconfirmed_ = 0;
     unsigned cold_in_flight_ = 0;  // at the image, after having needed a transaction
     unsigned clearable_ = 0;       // unconfirmed writes that may clear bits
-    uint64_t late_blocks_ = 0;     // of confirmed writes that are still at the image
+    uint64_t late_blocks_ = 0;     // uncleared, of confirmed writes that are still at the image
+    uint64_t kept_blocks_ = 0;     // those that nothing clears: beside a failed write, or of a failed read
 
     uint64_t written_generation_ = 0;     // counts completed local writes that are not stable
     uint64_t flushed_generation_ = 0;

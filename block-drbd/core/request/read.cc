@@ -48,7 +48,7 @@ DrbdStep GuestIo::read_done(Request& request) {
         return finish(request, 0);
     counters_.read_errors++;
     // The peer's copy may be good where this one is not (spec 6.9).
-    mark_out_of_sync(request.range);
+    kept_blocks_ += mark_out_of_sync(request.range);
     listener_.on_disk_error(request.kind, request.range.start, request.bytes(), request.result);
     if (access_.peer_reads && link_.agreement().version != 0)
         return ask_peer(request, 0);

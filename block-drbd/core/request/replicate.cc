@@ -87,7 +87,7 @@ void GuestIo::set_expectations(Request& request) {
     std::memset(peer.received, 0, words);
     std::memset(peer.written, 0, words);
     peer.unsent = peer.failed = peer.confirmed = peer.lost = false;
-    peer.late_blocks = 0;
+    peer.late_blocks = peer.kept_blocks = 0;
 }
 
 wire::DataFlags GuestIo::flags_of(const Request& request, Packet packet) const {

@@ -65,7 +65,8 @@ struct PeerSide {
     bool failed = false;            // a P_NEG_ACK came
     bool confirmed = false;         // its epoch's P_BARRIER_ACK came
     bool lost = false;              // the peer was lost before that
-    uint32_t late_blocks = 0;       // confirmed, and its bits wait for this node's own disk
+    uint32_t late_blocks = 0;       // confirmed, and so many bits wait for this node's own disk
+    uint32_t kept_blocks = 0;       // so many bits the peer may clear, and this node may not
     uint64_t received[kPiecesMax / 64];  // by piece: P_RECV_ACK came
     uint64_t written[kPiecesMax / 64];   // P_WRITE_ACK, P_RS_WRITE_ACK or P_NEG_ACK
 

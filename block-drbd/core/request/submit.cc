@@ -169,7 +169,7 @@ DrbdStep GuestIo::launch(Request& request) {
         // begins meanwhile knows of it.
         const Sector start(request.range.start / kSectorSize);
         if (clearable_ != 0) [[unlikely]]
-            log_.forbid_clearing(*this, request.range);
+            log_.forbid_clearing(*this, request.range, disk_.bitmap, false);
         const uint64_t newly_set =
             disk_.bitmap.set_out_of_sync(start, Sector(request.range.end / kSectorSize) - start);
         if (newly_set != 0 && access_.send_out_of_sync)

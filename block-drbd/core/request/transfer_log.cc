@@ -175,11 +175,17 @@ uint64_t TransferLog::oldest_unanswered_ms() const {
     return oldest;
 }
 
-void TransferLog::forbid_clearing(const GuestIo& io, const Interval& range) {
+void TransferLog::forbid_clearing(const GuestIo& io, const Interval& range, const Bitmap& bitmap, bool there) {
     const Interval blocks{.start = round_down(range.start, kBlockSize), .end = round_up(range.end, kBlockSize)};
-    for (Request* r = writes_.first(); r; r = LogList::next(*r))
-        if (r->io == &io && r->range.overlaps(blocks))
-            r->peer.may_clear = false;
+    for (Request* r = writes_.first(); r; r = LogList::next(*r)) {
+        if (r->io != &io || !r->range.overlaps(blocks))
+            continue;
+        r->peer.may_clear = false;
+        uint64_t kept = count_bits(bitmap, r->range);
+        if (there)
+            kept -= count_bits(bitmap, {.start = std::max(r->range.start, blocks.start), .end = std::min(r->range.end, blocks.end)});
+        r->peer.kept_blocks = std::max(r->peer.kept_blocks, static_cast<uint32_t>(kept));
+    }
 }
 
 // ---- room in the queue of packets ----
@@ -212,7 +218,7 @@ uint64_t TransferLog::blocks_to_clear(unsigned volume, const Bitmap& bitmap) con
     uint64_t blocks = 0;
     for (const Request* r = writes_.first(); r; r = LogList::next(*r))
         if (r->io == volumes_[volume] && r->peer.clearable && !r->peer.failed)
-            blocks += bitmap.count(r->range.start / kBlockSize, divide_up(r->range.end, kBlockSize));
+            blocks += count_bits(bitmap, r->range);
     return blocks;
 }
 

@@ -31,6 +31,11 @@ struct TransferLogCounters {
     uint64_t epochs_closed = 0, writes_sent = 0, acks = 0, negative_acks = 0;
 };
 
+// Bits that are set in the blocks which a range of bytes touches.
+inline uint64_t count_bits(const Bitmap& bitmap, const Interval& range) {
+    return bitmap.count(range.start / kBlockSize, divide_up(range.end, kBlockSize));
+}
+
 class TransferLogListener {
   public:
     virtual void on_barrier_sent(uint64_t epoch) = 0;
@@ -128,8 +133,9 @@ class TransferLog {
     // Epochs up to this one were lost with the peer, if they were not confirmed.
     uint64_t lost_through() const { return lost_through_; }
     bool is_closed(uint64_t epoch) const { return epoch < current_; }
-    // A write to the range failed: no older one may clear its bits.
-    void forbid_clearing(const GuestIo& io, const Interval& range);
+    // A write to the range failed: no older one may clear its bits.  The peer has cleared those of the older ones,
+    // but for the range itself, if it failed `there`.
+    void forbid_clearing(const GuestIo& io, const Interval& range, const Bitmap& bitmap, bool there);
 
   private:
     using LogList = List<Request, &Request::log>;
