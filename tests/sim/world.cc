@@ -431,8 +431,8 @@ void World::on_state_change(Node& node, const DrbdNotice& change) {
     if (std::strcmp(change.field, "disk") == 0 && std::strstr(change.text, "failed after the connection was lost"))
         direction_.on_licence(host, volume);
     // What makes a target is stable, though the connection, or the process, may have gone meanwhile.
-    // Where the source's disk goes before the resync begins, this one is as bad.
-    if (std::strcmp(change.field, "disk") == 0 && std::strcmp(change.new_value, "Inconsistent") == 0)
+    // Where the source's disk goes before the resync begins, this one is as bad; where this one goes, a guest has the source's.
+    if (std::strcmp(change.field, "disk") == 0 && (std::strcmp(change.new_value, "Inconsistent") == 0 || std::strcmp(change.new_value, "Failed") == 0))
         judge_target_of_policy(node, volume);
     if (std::strcmp(change.field, "connection") != 0)
         return;

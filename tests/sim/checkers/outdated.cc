@@ -38,7 +38,8 @@ bool AskedChange::outdates_peers() const {
 }
 
 OutdatedCopies::OutdatedCopies(unsigned volumes)
-    : was_outdated_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {
+    : left_a_good_one_{std::vector<bool>(volumes), std::vector<bool>(volumes)},
+      was_outdated_{std::vector<bool>(volumes), std::vector<bool>(volumes)} {
     ending_[0].volumes.resize(volumes);
     ending_[1].volumes.resize(volumes);
 }
@@ -99,7 +100,8 @@ std::string OutdatedCopies::on_end(const Node& own, const Node& peer) {
     if (!std::exchange(ending_[own.host()].outdates_own, false) || !peer.is_running() || !peer.is_primary() || own.is_primary())
         return "";
     for (unsigned v = 0; v < ending_[own.host()].volumes.size(); v++)
-        if (is(own, v, "UpToDate") && is(peer, v, "UpToDate") && std::strcmp(peer.status(v).peer_disk, "Outdated") == 0)
+        if (left_a_good_one_[own.host()][v] && is(own, v, "UpToDate") && is(peer, v, "UpToDate") &&
+            std::strcmp(peer.status(v).peer_disk, "Outdated") == 0)
             return std::string("outdated: ") + "AB"[own.host()] + " has left a Primary that takes its copy of volume " + std::to_string(v) +
                    " for Outdated, as it had asked, and is UpToDate";
     return "";
@@ -111,9 +113,11 @@ std::string OutdatedCopies::on_state_change(const Node& node, const Node& peer, 
     // Lost before the answer came: this node does not know that it was agreed with.  Nor what its last process asked for.
     if (std::strcmp(change.field, "connection") == 0 && (is_a_loss(change.new_value) || std::strcmp(change.old_value, "StandAlone") == 0))
         ending_[node.host()].outdates_own = false;
+    const unsigned volume = static_cast<unsigned>(change.volume);
+    if (std::strcmp(change.field, "peer-disk") == 0 && std::strcmp(change.new_value, "DUnknown") == 0)
+        left_a_good_one_[node.host()][volume] = std::strcmp(change.old_value, "UpToDate") == 0;
     if (std::strcmp(change.field, "disk") != 0)
         return "";
-    const unsigned volume = static_cast<unsigned>(change.volume);
     std::vector<bool>& was_outdated = was_outdated_[node.host()];
     if (std::strcmp(change.new_value, "Attaching") == 0) {
         const MetadataView& view = read_superblock(node.disk(volume), View::Current);

@@ -45,6 +45,7 @@ class OutdatedCopies {
         std::vector<bool> volumes;  // both disks were UpToDate
     };
     Ending ending_[2];
+    std::vector<bool> left_a_good_one_[2];  // as this node saw the peer's disk when it left it
     std::vector<bool> was_outdated_[2];  // on the disk, when its attach began
 };
 
