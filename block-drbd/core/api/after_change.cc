@@ -133,7 +133,7 @@ void Volume::after_change(const State& before, const char* reason) {
 // A disk that failed, and was Outdated or worse: nobody knows whether its superblock came to say so.
 bool Volume::may_be_worse_than_recorded(const State& before) const {
     const DiskState known = before.disk == Negotiating ? intended_disk_ : before.disk;
-    return state_.disk == Failed && (known == Outdated || known == Inconsistent) && !is_being_called_good() && !declared_good_;
+    return state_.disk == Failed && (known == Outdated || known == Inconsistent) && !is_being_called_good();
 }
 
 // Rows 6, 12, 13, 15, 18 to 20, 23.

@@ -287,7 +287,7 @@ void Volume::attach_succeeded() {
         why = "the peer went on without this disk: it has newer data";
     } else if (lacks_received_ && intended_disk_ > DiskState::Outdated) {
         intended_disk_ = DiskState::Outdated;
-        why = "the disk went before it had all that this node had received, or could record that: the peer has newer data";
+        why = "the disk went before it had all that this node had received, or could record that: the peer may have newer data";
     }
     exposed_elsewhere_ = peer_has_newer_ = lacks_received_ = false;
     wanted.disk = intended_disk_;

@@ -51,7 +51,7 @@ bool Volume::waits_to_invalidate() const {
 
 // The source is gone before anything of it was in memory: the only copy with all of the guest's writes.
 bool Volume::spare_this_copy() {
-    if (waits_to_invalidate()) {
+    if (transition_queued_ && transition_ == Transition::InvalidateSelf) {
         transition_ = Transition::None;
         transition_queued_ = false;
     } else if (next_transition_ == Transition::InvalidateSelf) {
@@ -462,8 +462,9 @@ void Volume::note_progress(uint64_t unheard_blocks) {
     const uint64_t left = disk_.bitmap.count() - std::min(disk_.bitmap.count(), unheard_blocks);
     // Nor do those of blocks that failed on either disk: the target may be done without them.
     const uint64_t failed = resync_.progress(owner_.now_ms()).failed_blocks + failed_here_;
-    // Nor those that it has cleared with writes that this node's own disk has not yet, or beside one that failed.
-    const uint64_t no_bits = failed + io_.uncleared_blocks();
+    // Nor those that it has cleared with writes that this node's own disk has not yet, or beside one that failed,
+    // or that were marked while the answer was under way.
+    const uint64_t no_bits = failed + io_.uncleared_blocks() + resync_.kept_blocks();
     if (left > most + no_bits)
         return;
     nothing_was_left_ = left <= log.blocks_to_clear(number_, disk_.bitmap) + no_bits;

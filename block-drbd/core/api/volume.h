@@ -382,7 +382,7 @@ class Volume final : private GuestIoListener, private PeerVolume, private Resync
     uint64_t handover_since_ms_ = 0;
     bool handover_due_ = false, handover_out_ = false;  // a superblock that says Inconsistent: wanted, being written
     bool peer_has_newer_ = false;     // as exposed_elsewhere_, and the peer's new generation has not been heard of
-    bool lacks_received_ = false;     // the disk went with writes of the peer, which may count on them
+    bool lacks_received_ = false;     // the disk went with writes of the peer, which may count on them, or unrecorded
     DiskState intended_disk_ = DiskState::Inconsistent;  // Negotiating: what the metadata says
     uint64_t negotiating_since_ms_ = 0, sync_uuid_since_ms_ = 0;
     PeerDisk peer_;

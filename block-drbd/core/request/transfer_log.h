@@ -18,6 +18,7 @@
 // until it leaves the log.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/bitmap/bitmap.h"
@@ -31,9 +32,10 @@ struct TransferLogCounters {
     uint64_t epochs_closed = 0, writes_sent = 0, acks = 0, negative_acks = 0;
 };
 
-// Bits that are set in the blocks which a range of bytes touches.
+// Bits that are set in the blocks which a range of bytes touches; a disk that came since may be smaller.
 inline uint64_t count_bits(const Bitmap& bitmap, const Interval& range) {
-    return bitmap.count(range.start / kBlockSize, divide_up(range.end, kBlockSize));
+    const uint64_t first = range.start / kBlockSize, end = std::min(divide_up(range.end, kBlockSize), bitmap.bits());
+    return first < end ? bitmap.count(first, end) : 0;
 }
 
 class TransferLogListener {

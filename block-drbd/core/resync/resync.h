@@ -86,6 +86,8 @@ class Resync final : public PeerRequestOwner, public BitmapWatcher {
     bool was_asked() const { return source_.was_asked(); }
     // Of those that are marked here: sent to the target, which has not said what became of them.
     uint64_t unacknowledged_blocks() const { return source_.unacknowledged_blocks(); }
+    // Acknowledged by the target, and marked here all the same: at most so many.
+    uint64_t kept_blocks() const { return source_.kept_blocks(); }
     // The data stream is read on only then.
     bool may_receive() const { return source_.may_receive(); }
     uint64_t total_blocks() const { return progress_.total_blocks(); }  // of the last one that began

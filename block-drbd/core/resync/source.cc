@@ -23,7 +23,7 @@ ResyncSource::ResyncSource(const ResyncParts& parts, Unconfirmed& unconfirmed)
 void ResyncSource::begin() {
     running_ = true;
     was_asked_ = false;
-    failed_blocks_ = 0;
+    failed_blocks_ = kept_blocks_ = 0;
 }
 
 void ResyncSource::stop() {
@@ -218,6 +218,10 @@ void ResyncSource::clear_bits(const SourceRequest& request) {
         parts_.peer_volume.set_in_sync(request.sector, request.size);
         return;
     }
+    // The target has cleared them all.  Behind an end nobody asks, and there may be no disk.
+    if (running_)
+        kept_blocks_ += parts_.disk.bitmap.count(std::max(request.first_marked, first_block_of(range)),
+                                                 std::min(request.end_marked, end_block_of(range)));
     const uint64_t first = request.first_marked * kBlockSize, end = request.end_marked * kBlockSize;
     if (range.start < first)
         parts_.peer_volume.set_in_sync(request.sector, Bytes(std::min(first, range.end) - range.start));

@@ -55,6 +55,7 @@ class ResyncSource final : public RangeLockListener {
     uint64_t failed_blocks() const { return failed_blocks_; }
     bool was_asked() const { return was_asked_; }  // since begin()
     uint64_t unacknowledged_blocks() const;
+    uint64_t kept_blocks() const { return kept_blocks_; }
     // There is room for a request.  Acknowledgements come on the other stream, and may stand still on it while
     // requests go on: those wait in the socket, then.  No time limit: a target may write as slowly as its disk does.
     bool may_receive() const { return !free_.empty(); }
@@ -86,6 +87,7 @@ class ResyncSource final : public RangeLockListener {
     bool running_ = false;
     bool was_asked_ = false;
     uint64_t failed_blocks_ = 0;
+    uint64_t kept_blocks_ = 0;  // acknowledged, and marked meanwhile, or beside such a block
     SourceRequest requests_[kResyncUnansweredMax];
     RequestList free_, queued_, answered_;
     SourceRead reads_[kResyncReadsMax];
